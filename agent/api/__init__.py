@@ -1,0 +1,1 @@
+"""One HTTP API on a Unix socket; every report the CLI and the console show."""

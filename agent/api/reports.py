@@ -1,0 +1,161 @@
+"""The reports that the API returns as JSON and the CLI and the console show. They only tell; they never decide.
+
+Shapes are plain dataclasses; times are seconds since the epoch (`*_time`) or milliseconds (`*_ms`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathView:
+    """One comm path from this node to one peer."""
+
+    name: str
+    priority: int
+    state: str  # "up" | "down"
+    local: str  # address
+    remote: str
+    rtt_ms: float | None  # of the newest answered heartbeat
+    loss_percent: float | None  # of the last hundred heartbeats
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeView:
+    """One node as the answering node sees it."""
+
+    name: str
+    standing: str  # "self" | "alive" | "lost" | "left" | "never-heard"
+    comm: str  # the two icons' worth: "up" | "warning" (some paths, or only one configured) | "dead"
+    paths: list[PathView] = field(default_factory=list)
+    config_digest: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceOnNode:
+    """One resource on one node."""
+
+    state: str  # "ISP" | "ISU" | "OSU" | "OSF" | "unknown"
+    action: str | None = None  # in progress: "restore", "remove", …
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceView:
+    """One resource of a hierarchy."""
+
+    tag: str
+    kit: str
+    depends_on: list[str]
+    nodes: dict[str, ResourceOnNode]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HierarchyOnNode:
+    """A hierarchy on one node."""
+
+    priority: int  # 1 is the highest
+    phase: str  # "probing" | "stopped" | "starting" | "running" | "stopping" | "stuck" | "unknown"
+    eligible: bool
+    why_not: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HierarchyView:
+    """One hierarchy in the whole cluster."""
+
+    name: str
+    owner: str | None
+    term: int
+    held: bool  # out of service because an operator said so
+    switchback: str
+    nodes: dict[str, HierarchyOnNode]
+    resources: list[ResourceView]  # parents first: the order of the tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counters:
+    """Datagrams and frames dropped by the comm layer since the agent started, by reason."""
+
+    heartbeats_sent: int = 0
+    heartbeats_heard: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusReport:
+    """`kage status`."""
+
+    cluster: str
+    node: str  # who answers
+    version: str
+    config_digest: str
+    quorum: str
+    time: float
+    warnings: list[str]
+    nodes: list[NodeView]
+    hierarchies: list[HierarchyView]
+    counters: Counters = Counters()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventView:
+    """One line of `kage events`."""
+
+    id: int
+    time: float
+    at_ms: int  # CLOCK_BOOTTIME on the node that noticed it
+    node: str
+    kind: str
+    severity: str  # "info" | "warning" | "alarm"
+    text: str
+    hierarchy: str | None = None
+    tag: str | None = None
+    peer: str | None = None
+    action: str | None = None
+    took_ms: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimelineStep:
+    """One bar of a timeline's picture."""
+
+    name: str  # "silence", "ownership", "restore fs-dir1", …
+    start_ms: int  # from the timeline's start
+    length_ms: int
+    outcome: str = "ok"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimelineReport:
+    """How one failover, switchover or start went, seen from the node that took over."""
+
+    hierarchy: str
+    node: str
+    cause: str  # "failover" | "switchover" | "start"
+    why: str
+    start_time: float
+    total_ms: int
+    complete: bool  # reached in service
+    steps: list[TimelineStep]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerReport:
+    """What became of a request."""
+
+    accepted: bool
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigReport:
+    """`kage config show`."""
+
+    source: str
+    digest: str
+    loaded_time: float
+    text: str
+    notes: list[str]

@@ -1,0 +1,1 @@
+"""`kage`: a client of the API."""

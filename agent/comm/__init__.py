@@ -1,0 +1,1 @@
+"""Bytes between nodes: sealed heartbeats over UDP on every comm path, messages over TCP."""

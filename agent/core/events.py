@@ -1,0 +1,122 @@
+"""What can happen to a node. Each event carries the instant it happened at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.ids import ActionId, Instant, NodeId, PathId, RequestId
+from agent.core.messages import Command, Message, Report
+from agent.core.model import Cluster
+from agent.core.states import Outcome
+
+
+@dataclass(frozen=True)
+class HeartbeatHeard:
+    """An authentic heartbeat that echoes a recent one of mine came in on one comm path."""
+
+    at: Instant
+    peer: NodeId
+    path: PathId
+    incarnation: int  # of the peer's agent; another one is another life
+    answers: Instant  # when I sent the heartbeat that this one echoes
+
+
+@dataclass(frozen=True)
+class ReportHeard:
+    """A peer's newest report."""
+
+    at: Instant
+    peer: NodeId
+    incarnation: int
+    report: Report
+
+
+@dataclass(frozen=True)
+class PeerLeft:
+    """A peer said goodbye: its agent ends in good order; what it runs may go on running."""
+
+    at: Instant
+    peer: NodeId
+    incarnation: int
+
+
+@dataclass(frozen=True)
+class MessageHeard:
+    """A peer's message."""
+
+    at: Instant
+    peer: NodeId
+    message: Message
+
+
+@dataclass(frozen=True)
+class ActionFinished:
+    """An action this node started has ended; nothing of it is left running."""
+
+    at: Instant
+    action: ActionId
+    outcome: Outcome
+    detail: str = ""  # of a failure: the reason and the tail of the output
+
+
+@dataclass(frozen=True)
+class Persisted:
+    """The durable state of that serial is on disk."""
+
+    at: Instant
+    serial: int
+
+
+@dataclass(frozen=True)
+class PersistFailed:
+    """It is not on disk, and won't be."""
+
+    at: Instant
+    serial: int
+    why: str
+
+
+@dataclass(frozen=True)
+class CommandGiven:
+    """An operator's command reached this node."""
+
+    at: Instant
+    request: RequestId
+    command: Command
+
+
+@dataclass(frozen=True)
+class ConfigLoaded:
+    """A checked configuration replaces the one before; nodes and paths are the same."""
+
+    at: Instant
+    cluster: Cluster
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed. Comes at least once each heartbeat interval."""
+
+    at: Instant
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """This agent was asked to end. Applications go on running."""
+
+    at: Instant
+
+
+Event = (
+    HeartbeatHeard
+    | ReportHeard
+    | PeerLeft
+    | MessageHeard
+    | ActionFinished
+    | Persisted
+    | PersistFailed
+    | CommandGiven
+    | ConfigLoaded
+    | Tick
+    | Stopping
+)

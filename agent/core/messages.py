@@ -1,0 +1,104 @@
+"""What nodes tell each other: a report on heartbeats, and a few messages.
+
+A report is a node's whole visible state. It is sent again with every heartbeat, so a lost datagram
+costs time and never truth; messages only carry what must be asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.core.ids import HierarchyId, NodeId, RequestId, Tag
+from agent.core.states import Action, Phase, ResourceState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """Who owns a hierarchy. The newest, by (term, revision), is the truth.
+
+    The owner may run the hierarchy; nobody else may. `owner is None` after a release.
+    """
+
+    hierarchy: HierarchyId
+    term: int = 0  # one more with each takeover; 0: never owned
+    revision: int = 0  # one more with each change
+    owner: NodeId | None = None
+    previous: NodeId | None = None  # the owner before a release: preferred at a cold start
+    successor: NodeId | None = None  # whom a release hands it to
+    held: bool = False  # out of service because an operator said so: nobody starts it unasked
+    in_sync: tuple[NodeId, ...] = ()  # nodes whose replica holds every acknowledged write; (): no replica
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceReport:
+    """One resource on the reporting node."""
+
+    tag: Tag
+    state: ResourceState
+    action: Action | None = None  # in progress
+    why: str = ""  # of a failure or an unknown; at most 120 characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class HierarchyReport:
+    """One hierarchy on the reporting node."""
+
+    register: Register
+    phase: Phase
+    eligible: bool  # could take it over now
+    why_not: str = ""  # why it isn't eligible
+    resources: tuple[ResourceReport, ...] = ()  # children first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a node says of itself. A higher revision replaces a lower one of the same incarnation."""
+
+    revision: int
+    hierarchies: tuple[HierarchyReport, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BringInService:
+    """An operator wants the hierarchy on `node` (None: wherever it fits best)."""
+
+    hierarchy: HierarchyId
+    node: NodeId | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeOutOfService:
+    """An operator wants the hierarchy stopped everywhere, and to stay so."""
+
+    hierarchy: HierarchyId
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recover:
+    """An operator wants a resource repaired, and remembered failures of its hierarchy forgotten."""
+
+    hierarchy: HierarchyId
+    tag: Tag
+
+
+Command = BringInService | TakeOutOfService | Recover
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forward:
+    """A command handed on to the node that can carry it out."""
+
+    request: RequestId
+    command: Command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """The answer to a forwarded command."""
+
+    request: RequestId
+    accepted: bool
+    text: str
+
+
+Message = Forward | Reply

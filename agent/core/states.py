@@ -1,0 +1,83 @@
+"""The few words a resource's and a node's condition is told in."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Health(Enum):
+    """A check's answer. What can't be known is UNKNOWN: it raises an alarm and never moves a service."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class ResourceState(Enum):
+    """What `kage status` shows, in LifeKeeper's words."""
+
+    ISP = "ISP"  # in service, protected
+    ISU = "ISU"  # in service, unprotected: nothing watches it at the moment
+    OSU = "OSU"  # out of service, unimpaired
+    OSF = "OSF"  # out of service, failed
+    UNKNOWN = "unknown"
+
+
+class Action(Enum):
+    """What a kit can be asked to do with one resource on this node."""
+
+    RESTORE = "restore"
+    REMOVE = "remove"
+    FORCE_REMOVE = "force-remove"  # the last try before the node fences itself
+    CHECK = "quick-check"
+    RECOVER = "recover"
+
+
+class Outcome(Enum):
+    """How an action ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"  # nobody answered: an API, IMDS, the network
+    TIMED_OUT = "timed-out"
+    CANCELLED = "cancelled"
+
+
+class Phase(Enum):
+    """Where a hierarchy stands on one node."""
+
+    PROBING = "probing"  # just started: finding out what runs, touching nothing
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STUCK = "stuck"  # remove failed in every way; the node fences itself
+
+
+class PeerStanding(Enum):
+    """What is known of a peer."""
+
+    NEVER_HEARD = "never-heard"
+    ALIVE = "alive"
+    LOST = "lost"  # silent on every comm path for dead_after
+    LEFT = "left"  # said goodbye; what it ran may still run there
+
+
+class PathState(Enum):
+    """One comm path to one peer."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Switchback(Enum):
+    """What happens when a node of higher priority returns."""
+
+    INTELLIGENT = "intelligent"  # stay where it is until an operator asks
+    AUTOMATIC = "automatic"
+
+
+class Quorum(Enum):
+    """Who must agree before a hierarchy may run."""
+
+    NONE = "none"  # whoever is alive: allowed, shown as a permanent warning

@@ -1,0 +1,175 @@
+"""What a kit is. The agent calls it, one action at a time for each resource.
+
+A kit's invariants:
+- every method is idempotent and may be cut short (cancelled) at any await and called again;
+- `remove` returns only when the resource is certainly inactive on this node, and needs no network;
+- a method returns or raises `KitError`; `Unanswered` (a KitError) says that nobody could tell:
+  an API, IMDS or the network didn't answer. That is an alarm, never a reason to move a service;
+- it doesn't choose nodes, retry for ever, keep time limits (the agent does), or block the event loop.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from agent.core.states import Health
+
+P = TypeVar("P")
+
+
+class KitError(Exception):
+    """An action failed. Reads `ip-vip: restore: no such device eth9`."""
+
+    def __init__(self, tag: str, action: str, reason: str) -> None:
+        super().__init__(f"{tag}: {action}: {reason}")
+        self.tag, self.action, self.reason = tag, action, reason
+
+
+class Unanswered(KitError):
+    """Nobody could tell whether it worked: the outcome is UNKNOWN, not FAILED."""
+
+
+class CommandFailed(Exception):
+    """A command ended with a code other than 0. `output` is the tail of what it printed."""
+
+    def __init__(self, argv: Sequence[str], code: int, output: str) -> None:
+        super().__init__(f"{argv[0]} exited with {code}: {output.strip() or '(no output)'}")
+        self.argv, self.code, self.output = tuple(argv), code, output
+
+
+@dataclass(frozen=True)
+class Check:
+    """The answer of `quick_check`: a health and, unless OK, why."""
+
+    health: Health
+    why: str = ""
+
+    @classmethod
+    def ok(cls) -> Check:
+        """It works."""
+        return cls(Health.OK)
+
+    @classmethod
+    def failed(cls, why: str) -> Check:
+        """It certainly doesn't work, or isn't in service here."""
+        return cls(Health.FAILED, why)
+
+    @classmethod
+    def unknown(cls, why: str) -> Check:
+        """Nobody could tell."""
+        return cls(Health.UNKNOWN, why)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something `validate` found that would make an action fail, and what mends it."""
+
+    problem: str
+    remedy: str
+
+
+class Run(Protocol):
+    """Runs a command to its end in a process group of its own.
+
+    The group is killed as a whole when the caller is cancelled. Returns stdout; raises
+    `CommandFailed` when the code is not 0, `FileNotFoundError` when there is no such program.
+    `log` gets each line of stdout and stderr as it is printed, a daemon that the command leaves
+    behind goes on running and may keep the output open.
+    """
+
+    async def __call__(
+        self,
+        *argv: str,
+        env: Mapping[str, str] | None = None,  # added to a minimal environment
+        log: Callable[[str], None] | None = None,
+    ) -> str:
+        """Run `argv`, which is never given to a shell."""
+
+
+class Ec2(Protocol):
+    """EC2 as kits use it: bounded in time, errors told apart (see agent.aws)."""
+
+    async def __call__(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call e.g. "replace_route"; raises agent.aws.AwsError."""
+
+
+class Identity(Protocol):
+    """Who this machine is to AWS; read from IMDSv2 once and cached."""
+
+    instance_id: str
+    region: str
+
+    def interface(self, device: str) -> str:
+        """The ENI id behind a device name such as "eth0"; raises agent.aws.AwsError if unknown."""
+
+
+class Aws(Protocol):
+    """One bounded AWS session for all kits of an agent."""
+
+    ec2: Ec2
+
+    async def identity(self) -> Identity:
+        """This machine's identity; raises agent.aws.AwsError when IMDS can't be reached."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a kit may use; passed in, so that tests can pass in others."""
+
+    tag: str
+    node: str
+    run: Run
+    aws: Aws
+    log: Callable[[str], None] = field(default=lambda _line: None)  # one line to the journal
+
+
+class Kit(ABC, Generic[P]):
+    """One resource on this node."""
+
+    kind: ClassVar[str]  # "ip": the `kit = …` of the TOML
+    summary: ClassVar[str]  # one line for people
+    Parameters: ClassVar[type[Any]]  # frozen keyword-only dataclass; see agent.config.reader for its types
+
+    def __init__(self, parameters: P, tools: Tools) -> None:
+        self.parameters, self.tools = parameters, tools
+
+    @classmethod
+    def can_check(cls, parameters: P) -> bool:  # noqa: ARG003 (most kits always can)
+        """False where nothing can tell whether it is in service (a script without quickCheck)."""
+        return True
+
+    @abstractmethod
+    async def restore(self) -> None:
+        """Bring it in service here; in service already is success."""
+
+    @abstractmethod
+    async def remove(self) -> None:
+        """Take it out of service here; returns only when it is certainly inactive."""
+
+    async def force_remove(self) -> None:
+        """The last try after `remove` failed, by rougher means; default: `remove` again."""
+        await self.remove()
+
+    @abstractmethod
+    async def quick_check(self) -> Check:
+        """Look whether it is in service here and works; cheap, and changes nothing."""
+
+    async def recover(self) -> None:
+        """Repair it in place; default: remove, then restore."""
+        await self.remove()
+        await self.restore()
+
+    async def validate(self) -> list[Finding]:
+        """Find in advance what would fail; changes nothing."""
+        return []
+
+    def error(self, action: str, reason: str) -> KitError:
+        """The KitError of this resource."""
+        return KitError(self.tools.tag, action, reason)
+
+    def unanswered(self, action: str, reason: str) -> Unanswered:
+        """The Unanswered of this resource."""
+        return Unanswered(self.tools.tag, action, reason)
