@@ -1,4 +1,4 @@
-"""The reports that the API returns as JSON and the CLI and the console show. They only tell; they never decide.
+"""The reports that the API returns as JSON and the CLI and the console show. They tell; they never decide.
 
 Shapes are plain dataclasses; times are seconds since the epoch (`*_time`) or milliseconds (`*_ms`).
 """
