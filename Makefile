@@ -1,0 +1,34 @@
+# Everything starts from `make demo` or `make test`; both set up what they need first.
+# `make test ONLY="tests/spec -k lost"` runs a part of the tests.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench setup lock clean
+
+PYTHON := .venv/bin/python
+ONLY ?=
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST)
+
+demo: setup ## Two nodes in network namespaces; one is killed, the other takes over; under a minute
+	$(PYTHON) -m tests.demo
+
+test: lint ## Format, lint, types, and all tests, those with real agents included
+	$(PYTHON) -m pytest $(ONLY)
+
+lint: setup ## Format, lint and types alone
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+bench: setup ## Outages, cost and route flips against the budgets
+	$(PYTHON) -m tests.bench
+
+setup: ## Debian packages (as root) and .venv from the lock files
+	@requirements/bootstrap.sh
+
+lock: setup ## Write the lock files anew from pyproject.toml (ARGS=--upgrade for newer versions)
+	requirements/lock.sh $(ARGS)
+
+clean: ## Remove what was built; .venv stays
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find agent recovery_kits tests -name __pycache__ -type d -prune -exec rm -rf {} +
