@@ -1,0 +1,1 @@
+"""Tests, the demo and the bench; never installed."""
