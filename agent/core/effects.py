@@ -118,7 +118,6 @@ class Kind(Enum):
     MOVE_BEGUN = "move-begun"
     FAILOVER_BEGUN = "failover-begun"
     ADOPTED = "adopted"
-    ACTION_STARTED = "action-started"
     ACTION_FINISHED = "action-finished"
     RESOURCE_FAILED = "resource-failed"
     RESOURCE_RECOVERED = "resource-recovered"

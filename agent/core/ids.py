@@ -12,6 +12,8 @@ ActionId = NewType("ActionId", int)  # counts up from 1 in each life of an agent
 RequestId = NewType("RequestId", str)  # an operator's request, unique for a minute
 Instant = NewType("Instant", int)  # milliseconds of CLOCK_BOOTTIME: goes on while the machine sleeps
 
+NEVER = Instant(0)  # before anything happened
+
 
 def later(at: Instant, by_ms: int) -> Instant:
     """The instant `by_ms` milliseconds after `at`."""

@@ -45,6 +45,7 @@ class HierarchyReport:
 
     register: Register
     phase: Phase
+    probed: bool  # it is known what of it runs there
     eligible: bool  # could take it over now
     why_not: str = ""  # why it isn't eligible
     resources: tuple[ResourceReport, ...] = ()  # children first
@@ -79,6 +80,7 @@ class Recover:
 
     hierarchy: HierarchyId
     tag: Tag
+    here_only: bool = False  # a peer asked on the operator's behalf: don't ask others again
 
 
 Command = BringInService | TakeOutOfService | Recover

@@ -1,0 +1,55 @@
+"""What the core asks of a mode of authority, whichever it is.
+
+The invariant that each mode keeps in its own way: a node starts nothing of a hierarchy unless its
+standing is HELD. A standing becomes HELD only after what it rests on is durable.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from agent.core.effects import Effect, Persist
+from agent.core.ids import HierarchyId, Instant, NodeId
+from agent.core.messages import Register
+
+
+class Standing(Enum):
+    """A node's claim to a hierarchy."""
+
+    NONE = "none"
+    SEEKING = "seeking"  # asked for, or waiting for the disk
+    HELD = "held"
+
+
+class Authority(Protocol):
+    """Every method returns the effects that it wants; a change of standing is read by `standing`."""
+
+    def standing(self, hierarchy: HierarchyId, at: Instant) -> Standing:
+        """May this node run it now?"""
+
+    def register(self, hierarchy: HierarchyId) -> Register:
+        """The newest durable register that this node knows."""
+
+    def able(self, at: Instant) -> bool:
+        """Could a takeover be made durable, as far as is known?"""
+
+    def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:
+        """Try to become the owner."""
+
+    def release(
+        self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
+    ) -> list[Effect]:
+        """Give it up (or, without an owner, record that it is held out of service)."""
+
+    def hear(self, register: Register, at: Instant) -> list[Effect]:
+        """A peer told its newest register."""
+
+    def persisted(self, serial: int, at: Instant) -> list[Effect]:
+        """The record of that serial is durable."""
+
+    def record(self) -> Persist:
+        """Everything durable as it is now, to be written once more."""
+
+    def persist_failed(self, serial: int, why: str, at: Instant) -> list[Effect]:
+        """It isn't, and won't be."""

@@ -1,0 +1,60 @@
+"""Registers: which of two is the truth.
+
+A register changes in two ways only: its owner changes it (same term, next revision), or somebody
+takes over (next term). So of one hierarchy's registers the one with the greater (term, revision)
+is the newer. In mode `none` two nodes that couldn't hear each other can make two registers of one
+term; then the owner of higher priority keeps it, which both sides decide alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.core.ids import NodeId
+from agent.core.messages import Register
+from agent.core.model import Hierarchy
+
+
+def is_newer(one: Register, other: Register, hierarchy: Hierarchy) -> bool:
+    """Does `one` replace `other`?"""
+    return _weight(one, hierarchy) > _weight(other, hierarchy)
+
+
+def _weight(register: Register, hierarchy: Hierarchy) -> tuple[int, int, int, str]:
+    last = len(hierarchy.nodes)
+    rank = hierarchy.rank(register.owner) if register.owner in hierarchy.nodes else last
+    return (register.term, register.revision, last - rank, register.owner or "")
+
+
+def taken(register: Register, me: NodeId) -> Register:
+    """The register after `me` takes the hierarchy over."""
+    return replace(
+        register,
+        term=register.term + 1,
+        revision=register.revision + 1,
+        owner=me,
+        previous=None,
+        successor=None,
+        held=False,
+    )
+
+
+def released(register: Register, *, successor: NodeId | None, held: bool) -> Register:
+    """The register after its owner gives the hierarchy up, or an ownerless one is held."""
+    orphan = register.owner is None
+    return replace(
+        register,
+        term=register.term + 1 if orphan else register.term,
+        revision=register.revision + 1,
+        owner=None,
+        previous=register.previous if orphan else register.owner,
+        successor=successor,
+        held=held,
+    )
+
+
+def after_reboot(register: Register, me: NodeId) -> Register:
+    """What a rebooted machine knows: whatever it owned it doesn't run any more."""
+    if register.owner != me:
+        return register
+    return released(register, successor=None, held=register.held)

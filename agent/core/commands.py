@@ -1,0 +1,199 @@
+"""What an operator asks for, carried out here or handed to the node that can.
+
+Keeps: a command is answered once, by the node that got it, within `FORWARD_LIMIT_MS`; a refusal
+says why and what to do; nothing is begun that couldn't be finished as far as is known now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from agent.core.effects import Answer, Effect, Kind, Send, Severity
+from agent.core.ids import HierarchyId, Instant, NodeId, RequestId, later
+from agent.core.messages import BringInService, Command, Forward, Recover, Reply, TakeOutOfService
+from agent.core.mind import Mind, notice
+from agent.core.reconcile import begin_move, forget_failures, try_again
+from agent.core.state import ForwardedCommand, Goal
+from agent.core.states import PeerStanding, ResourceState
+
+FORWARD_LIMIT_MS = 5_000
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a command: said to whoever asked, with the effects it has here."""
+
+    accepted: bool
+    text: str
+    effects: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True)
+class HandOn:
+    """Another node must do it."""
+
+    to: NodeId
+
+
+def given(mind: Mind, request: RequestId, command: Command, at: Instant) -> list[Effect]:
+    """A command came in here from an operator."""
+    match carry_out(mind, command, at):
+        case Done(accepted, text, effects):
+            return [*effects, _told(command, text, at), Answer(request, accepted, text)]
+        case HandOn(to):
+            until = later(at, FORWARD_LIMIT_MS)
+            mind.state.forwarded[request] = ForwardedCommand(to=to, until=until)
+            return [Send(to, Forward(request=request, command=command))]
+
+
+def forwarded(mind: Mind, sender: NodeId, message: Forward, at: Instant) -> list[Effect]:
+    """A peer handed a command on to this node; it isn't handed on again."""
+    match carry_out(mind, message.command, at):
+        case Done(accepted, text, effects):
+            reply = Reply(request=message.request, accepted=accepted, text=text)
+            return [*effects, _told(message.command, text, at), Send(sender, reply)]
+        case HandOn(to):
+            text = f"{mind.state.me} thinks that {to} must do it; ask again in a moment"
+            return [Send(sender, Reply(request=message.request, accepted=False, text=text))]
+
+
+def replied(mind: Mind, message: Reply) -> list[Effect]:
+    """A peer answered; a second answer, or a late one, is nobody's any more."""
+    if mind.state.forwarded.pop(message.request, None) is None:
+        return []
+    return [Answer(message.request, message.accepted, message.text)]
+
+
+def expire(mind: Mind, at: Instant) -> list[Effect]:
+    """Answer for peers that didn't."""
+    late = [(request, each.to) for request, each in mind.state.forwarded.items() if at >= each.until]
+    for request, _ in late:
+        del mind.state.forwarded[request]
+    return [
+        Answer(request, accepted=False, text=f"{to} didn't answer; see `kage status`, then ask again")
+        for request, to in late
+    ]
+
+
+def carry_out(mind: Mind, command: Command, at: Instant) -> Done | HandOn:
+    """Do it here, or say who must."""
+    if command.hierarchy not in mind.machines:
+        return Done(accepted=False, text=f"there is no hierarchy called {command.hierarchy}")
+    match command:
+        case BringInService(hierarchy=name, node=node):
+            return _bring_in_service(mind, name, node, at)
+        case TakeOutOfService(hierarchy=name):
+            return _take_out(mind, name, at)
+        case Recover():
+            return _recover(mind, command, at)
+
+
+def _bring_in_service(mind: Mind, name: HierarchyId, node: NodeId | None, at: Instant) -> Done | HandOn:
+    me, spec = mind.state.me, mind.machines[name].spec
+    owner = mind.authority.register(name).owner
+    if node is not None and node not in spec.nodes:
+        return _refuse(f"{node} isn't one of its nodes: {', '.join(spec.nodes)}")
+    if owner is not None and node in {None, owner} and (owner == me or _alive(mind, owner)):
+        return Done(accepted=True, text=f"{name} is with {owner} already")
+    if owner == me:
+        assert node is not None
+        return _move_to(mind, name, node, at)
+    if owner is not None and _alive(mind, owner):
+        return HandOn(owner)
+    if owner is not None and mind.standing_of(owner) is not PeerStanding.LOST:
+        return _refuse(
+            f"{owner} owns it and may still run it, but its agent doesn't answer "
+            f"({_standing(mind, owner)}); start the agent there, or shut that machine down first"
+        )
+    target = node or _first_fit(mind, name, at)
+    if target is None:
+        return _refuse("no node is fit to run it; see `kage status` for why")
+    if target != me:
+        return HandOn(target) if _alive(mind, target) else _refuse(f"{target} is {_standing(mind, target)}")
+    return _take_here(mind, name, at)
+
+
+def _take_here(mind: Mind, name: HierarchyId, at: Instant) -> Done:
+    effects = forget_failures(mind, name, at, "an operator asked for it here")
+    if why_not := mind.why_not_fit(name, at):
+        return _refuse(f"{mind.state.me} can't: {why_not}")
+    effects += mind.authority.seek(name, at)
+    return Done(accepted=True, text=f"bringing {name} in service on {mind.state.me}", effects=tuple(effects))
+
+
+def _move_to(mind: Mind, name: HierarchyId, node: NodeId, at: Instant) -> Done:
+    if not _alive(mind, node):
+        return _refuse(f"{node} is {_standing(mind, node)}")
+    report = mind.reported(node, name)
+    if report is None or not report.eligible:
+        why = report.why_not if report else "it hasn't reported yet"
+        return _refuse(f"{node} can't take it: {why}; after mending that: kage recover {_a_tag(mind, name)}")
+    effects = begin_move(mind, name, at, "an operator asked", to=node)
+    return Done(accepted=True, text=f"moving {name} from {mind.state.me} to {node}", effects=tuple(effects))
+
+
+def _take_out(mind: Mind, name: HierarchyId, at: Instant) -> Done | HandOn:
+    register = mind.authority.register(name)
+    if register.owner == mind.state.me:
+        effects = begin_move(mind, name, at, "an operator asked", to=None, held=True)
+        text = f"taking {name} out of service on {mind.state.me}"
+        return Done(accepted=True, text=text, effects=tuple(effects))
+    if register.owner is None:
+        if register.held:
+            return Done(accepted=True, text=f"{name} is out of service already")
+        effects = mind.authority.release(name, at, successor=None, held=True)
+        return Done(accepted=True, text=f"{name} is held out of service", effects=tuple(effects))
+    if _alive(mind, register.owner):
+        return HandOn(register.owner)
+    return _refuse(f"{register.owner} owns it and is {_standing(mind, register.owner)}")
+
+
+def _recover(mind: Mind, command: Recover, at: Instant) -> Done | HandOn:
+    name, tag = command.hierarchy, command.tag
+    machine, owner = mind.machines[name], mind.authority.register(name).owner
+    if all(each.tag != tag for each in machine.spec.resources):
+        return _refuse(f"{name} has no resource called {tag}")
+    effects = forget_failures(mind, name, at, "an operator cleared them")
+    others = [] if command.here_only else [peer for peer in mind.state.peers if _needs(mind, peer, name)]
+    onwards = Forward(request=RequestId(""), command=replace(command, here_only=True))  # nobody awaits it
+    effects += [Send(peer, onwards) for peer in others]
+    if owner != mind.state.me:
+        text = f"failures of {name} are cleared" + (f" here and on {', '.join(others)}" if others else "")
+        return Done(accepted=True, text=text, effects=tuple(effects))
+    ailing = machine.life.goal is Goal.UP and bool(machine.life.resources[tag].failed_why)
+    try_again(machine, tag)
+    text = f"repairing {tag}" if ailing else f"{tag} has not failed here; failures of {name} are cleared"
+    return Done(accepted=True, text=text, effects=tuple(effects))
+
+
+def _refuse(text: str) -> Done:
+    return Done(accepted=False, text=text)
+
+
+def _told(command: Command, text: str, at: Instant) -> Effect:
+    return notice(at, Kind.COMMAND, Severity.INFO, f"{type(command).__name__}: {text}", command.hierarchy)
+
+
+def _alive(mind: Mind, node: NodeId) -> bool:
+    return mind.standing_of(node) is PeerStanding.ALIVE
+
+
+def _standing(mind: Mind, node: NodeId) -> str:
+    standing = mind.standing_of(node)
+    return standing.value if standing else "this node"
+
+
+def _first_fit(mind: Mind, name: HierarchyId, at: Instant) -> NodeId | None:
+    return next((each.node for each in mind.candidates(name, at) if each.fit and each.present), None)
+
+
+def _needs(mind: Mind, peer: NodeId, name: HierarchyId) -> bool:
+    """Has the peer something to forget or to repair?"""
+    report = mind.reported(peer, name)
+    if report is None or not _alive(mind, peer):
+        return False
+    return not report.eligible or any(each.state is ResourceState.OSF for each in report.resources)
+
+
+def _a_tag(mind: Mind, name: HierarchyId) -> str:
+    return mind.machines[name].spec.resources[-1].tag

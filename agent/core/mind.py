@@ -1,0 +1,200 @@
+"""One node's parts, wired together, and the questions that more than one of them asks."""
+
+from __future__ import annotations
+
+from agent.core.authority.contract import Authority, Standing
+from agent.core.authority.liveness_based import LivenessBased
+from agent.core.authority.registers import after_reboot
+from agent.core.effects import Durable, Effect, Failure, Kind, Notice, Notify, Severity
+from agent.core.hierarchy import HierarchyMachine
+from agent.core.ids import ActionId, HierarchyId, Instant, NodeId, Tag
+from agent.core.liveness import Liveness, first_look
+from agent.core.messages import HierarchyReport, Register, Report
+from agent.core.model import Cluster, Hierarchy
+from agent.core.placement import Candidate, View, fit_on
+from agent.core.state import (
+    Activity,
+    Goal,
+    HierarchyLife,
+    NodeState,
+    OwnershipLife,
+    ResourceLife,
+)
+from agent.core.states import PeerStanding, ResourceState
+
+RUNS = frozenset({ResourceState.ISP, ResourceState.ISU})
+
+
+def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, same_boot: bool) -> NodeState:
+    """What a starting agent knows. After a reboot nothing runs here and no failure is held against it."""
+    kept = {each.hierarchy: each for each in durable.registers}
+    registers = {
+        spec.name: kept.get(spec.name, Register(hierarchy=spec.name)) for spec in cluster.hierarchies
+    }
+    if not same_boot:
+        registers = {name: after_reboot(register, me) for name, register in registers.items()}
+    return NodeState(
+        me=me,
+        cluster=cluster,
+        started_at=at,
+        stepped_at=at,
+        peers=first_look(cluster, me, at),
+        hierarchies={spec.name: new_life(spec, me, at) for spec in cluster.hierarchies},
+        ownership=OwnershipLife(registers=registers),
+        failures=[each for each in durable.failures if same_boot],
+    )
+
+
+def new_life(spec: Hierarchy, me: NodeId, at: Instant) -> HierarchyLife:
+    """A hierarchy of which nothing is known yet; on a node that can't run it, one that is down."""
+    if me in spec.nodes:
+        return HierarchyLife(resources={each.tag: ResourceLife() for each in spec.resources}, goal_since=at)
+    down = {each.tag: ResourceLife(activity=Activity.INACTIVE, probed=True) for each in spec.resources}
+    return HierarchyLife(resources=down, goal=Goal.DOWN, goal_since=at, arrived=True)
+
+
+class Mind:
+    """State, and the parts that work on it."""
+
+    def __init__(self, state: NodeState) -> None:
+        self.state = state
+        self.adopt_cluster(state.cluster)
+
+    def adopt_cluster(self, cluster: Cluster) -> None:
+        """Wire the parts anew for a configuration; state of what is gone is dropped, of what is new begun."""
+        state = self.state
+        state.cluster = cluster
+        for spec in cluster.hierarchies:
+            state.ownership.registers.setdefault(spec.name, Register(hierarchy=spec.name))
+            life = state.hierarchies.setdefault(spec.name, new_life(spec, state.me, state.stepped_at))
+            life.resources = {
+                each.tag: life.resources.get(each.tag, ResourceLife()) for each in spec.resources
+            }
+        names = {spec.name for spec in cluster.hierarchies}
+        for gone in [name for name in state.hierarchies if name not in names]:
+            del state.hierarchies[gone], state.ownership.registers[gone]
+            state.ownership.pending.pop(gone, None)
+        self.liveness = Liveness(state.peers, cluster.heartbeat.dead_after_ms)
+        self.authority: Authority = LivenessBased(
+            state.me, state.ownership, cluster, lambda: self.state.failures
+        )
+        self.machines = {
+            spec.name: HierarchyMachine(spec, state.hierarchies[spec.name], self.new_action)
+            for spec in cluster.hierarchies
+        }
+
+    def new_action(self) -> ActionId:
+        """The next action's id."""
+        action = ActionId(self.state.next_action)
+        self.state.next_action += 1
+        return action
+
+    def may_run(self, name: HierarchyId, at: Instant) -> bool:
+        """The one question before anything is started."""
+        return self.authority.standing(name, at) is Standing.HELD
+
+    # Other nodes, and this one as a candidate
+
+    def standing_of(self, node: NodeId) -> PeerStanding | None:
+        """None for this node itself."""
+        peer = self.state.peers.get(node)
+        return peer.standing if peer is not None else None
+
+    def reported(self, node: NodeId, name: HierarchyId) -> HierarchyReport | None:
+        """What a peer last said of a hierarchy."""
+        peer = self.state.peers[node]
+        reports = peer.report.hierarchies if peer.report else ()
+        return next((each for each in reports if each.register.hierarchy == name), None)
+
+    def why_not_fit(self, name: HierarchyId, at: Instant) -> str:
+        """Why this node couldn't take the hierarchy over now; empty if it could."""
+        machine = self.machines[name]
+        if self.state.stopping:
+            return "its agent is stopping"
+        if self.state.me not in machine.spec.nodes:
+            return "it isn't one of the hierarchy's nodes"
+        if not machine.probed:
+            return "still finding out what runs here"
+        if machine.life.stuck:
+            return "a resource can't be removed here"
+        if not self.authority.able(at):
+            return f"its store can't be written: {self.state.ownership.store_failed}"
+        failure = self.failure(name, at)
+        return f"{failure.tag} failed here: {failure.why}" if failure else ""
+
+    def failure(self, name: HierarchyId, at: Instant) -> Failure | None:
+        """A failure to run the hierarchy that is still held against this node."""
+        return next(
+            (each for each in self.state.failures if each.hierarchy == name and at < each.until), None
+        )
+
+    def candidates(self, name: HierarchyId, at: Instant) -> tuple[Candidate, ...]:
+        """Every node that may run the hierarchy, by priority."""
+        return tuple(self._candidate(node, name, at) for node in self.machines[name].spec.nodes)
+
+    def view(self, name: HierarchyId, at: Instant) -> View:
+        """What `placement.decide` rests on."""
+        register, life = self.authority.register(name), self.machines[name].life
+        owner = register.owner
+        return View(
+            me=self.state.me,
+            at=at,
+            hierarchy=self.machines[name].spec,
+            register=register,
+            candidates=self.candidates(name, at),
+            owner_standing=self.standing_of(owner) if owner is not None else None,
+            settled=self.state.settled,
+            free_since=life.free_since if life.free_since is not None else at,
+            patience_ms=self.state.cluster.heartbeat.dead_after_ms,
+        )
+
+    def next_node(self, name: HierarchyId, at: Instant) -> NodeId | None:
+        """The best other node that could take the hierarchy from this one."""
+        for each in self.candidates(name, at):
+            if each.node != self.state.me and each.fit and each.present:
+                return each.node
+        return None
+
+    def _candidate(self, node: NodeId, name: HierarchyId, at: Instant) -> Candidate:
+        if node == self.state.me:
+            machine = self.machines[name]
+            fit = not self.why_not_fit(name, at)
+            return Candidate(node=node, standing=None, fit=fit, runs_some=machine.some_active)
+        report = self.reported(node, name)
+        runs_some = report is not None and any(each.state in RUNS for each in report.resources)
+        return Candidate(node=node, standing=self.standing_of(node), fit=fit_on(report), runs_some=runs_some)
+
+    # What this node says of itself
+
+    def report(self, at: Instant) -> Report:
+        """This node's report, with the revision of the one before."""
+        revision = self.state.published.revision if self.state.published else 0
+        hierarchies = tuple(self._report_of(name, at) for name in self.machines)
+        return Report(revision=revision, hierarchies=hierarchies)
+
+    def _report_of(self, name: HierarchyId, at: Instant) -> HierarchyReport:
+        why_not = self.why_not_fit(name, at)
+        machine = self.machines[name]
+        return HierarchyReport(
+            register=self.authority.register(name),
+            phase=machine.phase,
+            probed=machine.probed,
+            eligible=not why_not,
+            why_not=why_not[:120],
+            resources=machine.reports(),
+        )
+
+    def resource_is_active(self, tag: Tag) -> bool:
+        """Does it run here, or may it?"""
+        lives = (life for spec, life in self._lives() if spec == tag)
+        return any(life.activity is not Activity.INACTIVE for life in lives)
+
+    def _lives(self) -> list[tuple[Tag, ResourceLife]]:
+        return [
+            (tag, life) for each in self.state.hierarchies.values() for tag, life in each.resources.items()
+        ]
+
+
+def notice(at: Instant, kind: Kind, severity: Severity, text: str, name: HierarchyId | None = None) -> Effect:
+    """Tell people."""
+    return Notify(Notice(at=at, kind=kind, severity=severity, text=text, hierarchy=name))

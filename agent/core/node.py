@@ -1,0 +1,192 @@
+"""One node of the cluster, as a function of what happens to it.
+
+`Node.step(event)` takes what happened and answers with what to do, in the order of
+`effects.in_order`. Everything that a node decides goes through here; the same events give the same
+effects, in the simulator, in a replay and at three in the morning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from agent.core.commands import expire, forwarded, given, replied
+from agent.core.effects import CancelAction, Durable, Effect, Kind, Publish, SayGoodbye, Severity, in_order
+from agent.core.endings import finish
+from agent.core.events import (
+    ActionFinished,
+    CommandGiven,
+    ConfigLoaded,
+    Event,
+    HeartbeatHeard,
+    MessageHeard,
+    PeerLeft,
+    Persisted,
+    PersistFailed,
+    ReportHeard,
+    Stopping,
+    Tick,
+)
+from agent.core.ids import Instant, NodeId, later
+from agent.core.messages import Forward, Reply
+from agent.core.mind import Mind, new_state, notice
+from agent.core.model import Cluster
+from agent.core.reconcile import forget_failures, reconcile
+from agent.core.state import NodeState
+from agent.core.states import PeerStanding
+
+PAUSE_INTERVALS = 3  # this many heartbeat intervals without a step: the node itself was away
+
+
+class Node:
+    """Decides for one node; see the module."""
+
+    def __init__(self, state: NodeState) -> None:
+        """Go on from a state, e.g. one that a journal begins with."""
+        self._mind = Mind(state)
+
+    @classmethod
+    def starting(
+        cls, me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, same_boot: bool
+    ) -> Node:
+        """A node whose agent has just started; `same_boot`: the machine did not restart since `durable`."""
+        assert me in cluster.nodes, me
+        return cls(new_state(me, cluster, durable, at, same_boot=same_boot))
+
+    @property
+    def state(self) -> NodeState:
+        """All that it knows; for reports and journals, not for changing."""
+        return self._mind.state
+
+    @property
+    def mind(self) -> Mind:
+        """Its parts; for reports."""
+        return self._mind
+
+    def step(self, event: Event) -> list[Effect]:
+        """What to do about an event; the order of the list is part of the contract."""
+        effects = self._notice_pause(event.at)
+        effects += self._take_in(event)
+        if not self.state.stopping:
+            self._settle(event.at)
+            for name in self._mind.machines:
+                effects += reconcile(self._mind, name, event.at)
+        effects += self._publish(event.at)
+        if isinstance(event, Stopping):
+            effects.append(SayGoodbye())
+        return in_order(effects)
+
+    def next_deadline(self) -> Instant:
+        """Step with a `Tick` no later than this, even if nothing happens."""
+        state = self.state
+        due = [later(state.stepped_at, state.cluster.heartbeat.interval_ms)]
+        if (silence := self._mind.liveness.next_deadline()) is not None:
+            due.append(silence)
+        due += [at for each in self._mind.machines.values() if (at := each.next_deadline()) is not None]
+        return max(min(due), later(state.stepped_at, 1))
+
+    def _take_in(self, event: Event) -> list[Effect]:  # noqa: C901 (one line for each kind of event)
+        mind, at = self._mind, event.at
+        match event:
+            case HeartbeatHeard():
+                return mind.liveness.heard(event)
+            case ReportHeard():
+                return self._hear_report(event)
+            case PeerLeft():
+                return mind.liveness.left(event)
+            case MessageHeard():
+                return self._hear_message(event)
+            case ActionFinished():
+                return self._finish(event)
+            case Persisted(_, serial):
+                return mind.authority.persisted(serial, at)
+            case PersistFailed(_, serial, why):
+                return mind.authority.persist_failed(serial, why, at)
+            case CommandGiven(_, request, command):
+                return given(mind, request, command, at)
+            case ConfigLoaded(_, cluster):
+                mind.adopt_cluster(cluster)
+                return [notice(at, Kind.CONFIG_LOADED, Severity.INFO, "a new configuration is in force")]
+            case Tick():
+                return [*mind.liveness.tick(at), *expire(mind, at), *self._expire_failures(at)]
+            case Stopping():
+                return self._stop()
+        assert_never(event)
+
+    def _hear_message(self, event: MessageHeard) -> list[Effect]:
+        match event.message:
+            case Forward():
+                return forwarded(self._mind, event.peer, event.message, event.at)
+            case Reply():
+                return replied(self._mind, event.message)
+
+    def _hear_report(self, event: ReportHeard) -> list[Effect]:
+        effects = list[Effect]()
+        if self._mind.liveness.reported(event):
+            for each in event.report.hierarchies:
+                if each.register.hierarchy in self._mind.machines:
+                    effects += self._mind.authority.hear(each.register, event.at)
+        return effects
+
+    def _finish(self, event: ActionFinished) -> list[Effect]:
+        for machine in self._mind.machines.values():
+            for tag, life in machine.life.resources.items():
+                if life.running is not None and life.running.id == event.action:
+                    return finish(machine, tag, event.outcome, event.detail, event.at)
+        return []  # of a resource that a reload took away
+
+    def _stop(self) -> list[Effect]:
+        """The agent ends; applications go on. What is in progress is cut short and done again later."""
+        self.state.stopping = True
+        running = [
+            life.running
+            for each in self.state.hierarchies.values()
+            for life in each.resources.values()
+            if life.running is not None and not life.running.cancelled
+        ]
+        for each in running:
+            each.cancelled = True
+        return [CancelAction(each.id) for each in running]
+
+    def _notice_pause(self, at: Instant) -> list[Effect]:
+        """Time that this node slept through is held against nobody else."""
+        assert at >= self.state.stepped_at, (at, self.state.stepped_at)
+        interval_ms = self.state.cluster.heartbeat.interval_ms
+        gap_ms, self.state.stepped_at = at - self.state.stepped_at, at
+        if gap_ms <= PAUSE_INTERVALS * interval_ms:
+            return []
+        self._mind.liveness.forgive(gap_ms - interval_ms)
+        text = f"this agent was away for {gap_ms} ms (suspended, stopped or starved); nobody else is blamed"
+        return [notice(at, Kind.PAUSED, Severity.WARNING, text)]
+
+    def _settle(self, at: Instant) -> None:
+        state = self.state
+        if state.settled:
+            return
+        waited = at - state.started_at >= state.cluster.startup_grace_ms
+        state.settled = waited or all(
+            peer.standing in {PeerStanding.LEFT, PeerStanding.LOST}
+            or (
+                peer.standing is PeerStanding.ALIVE
+                and peer.report is not None
+                and all(each.probed for each in peer.report.hierarchies)
+            )
+            for peer in state.peers.values()
+        )
+
+    def _expire_failures(self, at: Instant) -> list[Effect]:
+        over = [each.hierarchy for each in self.state.failures if at >= each.until]
+        return [
+            effect
+            for name in over
+            if name in self._mind.machines
+            for effect in forget_failures(self._mind, name, at, "failure_timeout is over")
+        ]
+
+    def _publish(self, at: Instant) -> list[Effect]:
+        """Say what changed, once it has."""
+        report = self._mind.report(at)
+        if report == self.state.published:
+            return []
+        self.state.published = replace(report, revision=report.revision + 1)
+        return [Publish(self.state.published)]

@@ -1,0 +1,137 @@
+"""Decides which node should run a hierarchy that nobody runs.
+
+The same rules on every node, over what each sees; a node acts on them only for itself. In order:
+held stays held; a living owner keeps it; whom a release named; the last owner; a node on which it
+already runs; priority. Those who aren't first wait one `dead_after` for each that is before them,
+so that a first that never takes it can't keep it down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from agent.core.ids import Instant, NodeId, later
+from agent.core.messages import HierarchyReport, Register
+from agent.core.model import Hierarchy
+from agent.core.states import PeerStanding
+
+
+class Reason(Enum):
+    """Why a node takes a hierarchy or leaves it alone."""
+
+    OWNER_LOST = "its owner is lost"
+    HANDED_OVER = "it was released to this node"
+    RELEASED = "it was released"
+    LAST_OWNER = "cold start: this node ran it last"
+    FIRST_START = "it was never started, and this node comes first"
+    HELD = "an operator holds it out of service"
+    OWNER_RUNS_IT = "its owner is alive"
+    OWNER_LEFT = "its owner's agent was stopped and may still run it"
+    NOT_FIT = "this node isn't fit to run it"
+    WAITING = "waiting for nodes that were not heard yet"
+    NOT_FIRST = "another node comes first"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One node that may run the hierarchy, as seen from here."""
+
+    node: NodeId
+    standing: PeerStanding | None  # None: this node itself
+    fit: bool
+    runs_some: bool = False  # resources of it are in service there though nobody owns it
+
+    @property
+    def present(self) -> bool:
+        """Alive, as far as this node knows."""
+        return self.standing in {None, PeerStanding.ALIVE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What the decision rests on."""
+
+    me: NodeId
+    at: Instant
+    hierarchy: Hierarchy
+    register: Register
+    candidates: tuple[Candidate, ...]  # by priority
+    owner_standing: PeerStanding | None  # None: no owner, or this node
+    settled: bool  # every peer was heard once, or the grace for it is over
+    free_since: Instant
+    patience_ms: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Take it or not, and why; `wait_until` if time alone would change the answer."""
+
+    take: bool
+    reason: Reason
+    wait_until: Instant | None = None
+
+
+def decide(view: View) -> Verdict:
+    """Should this node take the hierarchy now?"""
+    register = view.register
+    if register.held:
+        return Verdict(take=False, reason=Reason.HELD)
+    if register.owner is not None and not (blocked := _owner_gone(view)).take:
+        return blocked
+    if view.me not in [each.node for each in view.candidates if each.fit]:
+        return Verdict(take=False, reason=Reason.NOT_FIT)
+    if not view.settled and register.successor != view.me:
+        return Verdict(take=False, reason=Reason.WAITING)
+    position = [each.node for each in ranked(view)].index(view.me)
+    turn = later(view.free_since, position * view.patience_ms)
+    if view.at < turn:
+        return Verdict(take=False, reason=Reason.NOT_FIRST, wait_until=turn)
+    return Verdict(take=True, reason=_why(view))
+
+
+def ranked(view: View) -> list[Candidate]:
+    """The fit and present candidates, the one who should run it first."""
+    register, order = view.register, view.hierarchy.nodes
+
+    def key(each: Candidate) -> tuple[bool, bool, bool, int]:
+        return (
+            each.node != register.successor,
+            register.successor is not None or each.node != register.previous,
+            not each.runs_some,
+            order.index(each.node),
+        )
+
+    return sorted((each for each in view.candidates if each.fit and each.present), key=key)
+
+
+def _owner_gone(view: View) -> Verdict:
+    """take=True only where the owner certainly can't be waited for."""
+    if view.register.owner == view.me:  # owned but not held: the change is on its way
+        return Verdict(take=False, reason=Reason.OWNER_RUNS_IT)
+    match view.owner_standing:
+        case PeerStanding.LOST:
+            return Verdict(take=True, reason=Reason.OWNER_LOST)
+        case PeerStanding.LEFT:
+            return Verdict(take=False, reason=Reason.OWNER_LEFT)
+        case PeerStanding.NEVER_HEARD if view.settled:
+            return Verdict(take=True, reason=Reason.OWNER_LOST)
+        case PeerStanding.NEVER_HEARD:
+            return Verdict(take=False, reason=Reason.WAITING)
+        case _:
+            return Verdict(take=False, reason=Reason.OWNER_RUNS_IT)
+
+
+def _why(view: View) -> Reason:
+    if view.register.owner is not None:
+        return Reason.OWNER_LOST
+    if view.register.successor == view.me:
+        return Reason.HANDED_OVER
+    if view.register.term == 0:
+        return Reason.FIRST_START
+    return Reason.LAST_OWNER if view.register.previous == view.me else Reason.RELEASED
+
+
+def fit_on(report: HierarchyReport | None) -> bool:
+    """Does a node's own report say that it could take the hierarchy?"""
+    return report is not None and report.eligible

@@ -1,0 +1,197 @@
+"""What this node does about each hierarchy, decided anew after every event from what it knows.
+
+Keeps: nothing of a hierarchy is started without authority over it (`Mind.may_run`); what runs
+without authority is stopped; authority is given up only when everything is certainly down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agent.core.authority.contract import Standing
+from agent.core.effects import Effect, Failure, Kind, Severity
+from agent.core.hierarchy import HierarchyMachine
+from agent.core.ids import HierarchyId, Instant, NodeId, Tag, later
+from agent.core.mind import Mind, notice
+from agent.core.placement import decide
+from agent.core.state import Activity, Goal, Leaving, Trouble
+from agent.core.states import PeerStanding, Phase, Switchback
+
+TRY_AGAIN_FIRST_MS, TRY_AGAIN_MOST_MS = 30_000, 600_000  # local tries while there is nowhere to go
+
+
+def reconcile(mind: Mind, name: HierarchyId, at: Instant) -> list[Effect]:
+    """The next steps for one hierarchy."""
+    machine = mind.machines[name]
+    if machine.life.goal is Goal.PROBE and not machine.probed:
+        return machine.advance(at)
+    if machine.life.stuck:
+        return []  # fencing: nothing else helps
+    match mind.authority.standing(name, at):
+        case Standing.SEEKING:
+            return []
+        case Standing.HELD:
+            return _as_owner(mind, machine, at)
+        case Standing.NONE:
+            return _without_authority(mind, machine, at)
+
+
+def fail_over(mind: Mind, machine: HierarchyMachine, trouble: Trouble, at: Instant) -> list[Effect]:
+    """A failure that couldn't be mended here: move the hierarchy, if there is a node to take it."""
+    name, spec = machine.spec.name, machine.spec_of(trouble.tag)
+    successor = mind.next_node(name, at)
+    if not spec.failover or successor is None:
+        return _stay(machine, trouble, at, "failover is off for it" if not spec.failover else "")
+    until = later(at, machine.spec.failure_timeout_ms)
+    remember(mind, Failure(hierarchy=name, tag=trouble.tag, until=until, why=trouble.why))
+    why = f"{trouble.tag}: {trouble.why}"
+    machine.life.leaving = Leaving(why=why, successor=successor)
+    text = f"failing over to {successor}: {why}"
+    told = notice(at, Kind.FAILOVER_BEGUN, Severity.ALARM, text, name)
+    return [mind.authority.record(), told, *machine.begin(Goal.DOWN, at)]
+
+
+def begin_move(
+    mind: Mind, name: HierarchyId, at: Instant, why: str, *, to: NodeId | None, held: bool = False
+) -> list[Effect]:
+    """Stop it here in good order, then release it to `to` (None and not held: whoever fits)."""
+    machine = mind.machines[name]
+    machine.life.leaving = Leaving(why=why, successor=to, held=held)
+    text = f"taking it out of service: {why}" if held else f"moving it to {to or 'whoever fits'}: {why}"
+    told = notice(at, Kind.MOVE_BEGUN, Severity.INFO, text, name)
+    return [told, *machine.begin(Goal.DOWN, at)]
+
+
+def remember(mind: Mind, failure: Failure) -> None:
+    """Hold a failure against this node until it times out or is cleared."""
+    others = [each for each in mind.state.failures if each.hierarchy != failure.hierarchy]
+    mind.state.failures[:] = [*others, failure]
+
+
+def forget_failures(mind: Mind, name: HierarchyId, at: Instant, why: str) -> list[Effect]:
+    """Hold nothing against this node any more."""
+    if all(each.hierarchy != name for each in mind.state.failures):
+        return []
+    mind.state.failures[:] = [each for each in mind.state.failures if each.hierarchy != name]
+    if mind.machines[name].life.goal is Goal.DOWN:
+        for _, life in mind.machines[name].each():
+            life.failed_why = ""
+    told = notice(at, Kind.FAILURES_CLEARED, Severity.INFO, why, name)
+    return [mind.authority.record(), told]
+
+
+def try_again(machine: HierarchyMachine, tag: Tag | None = None) -> None:
+    """Let failed resources (or the one named) be repaired anew."""
+    machine.life.trouble = None
+    for spec, life in machine.each():
+        if life.failed_why and tag in {None, spec.tag}:
+            life.recoveries.clear()
+            was_up = machine.life.arrived
+            life.needs_recovery = was_up and life.running is None
+            if not was_up:
+                life.failed_why = ""  # a restore that failed is simply done again
+
+
+def _as_owner(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
+    life, name = machine.life, machine.spec.name
+    life.free_since = None
+    if life.leaving is not None:
+        return _leave(mind, machine, life.leaving, at)
+    if life.goal is not Goal.UP:
+        if life.goal is Goal.PROBE and not machine.all_active and not mind.state.settled:
+            return []  # a restarted agent looks around first: a peer may have taken it over meanwhile
+        return _take_up(machine, at)
+    if life.trouble is not None:
+        return fail_over(mind, machine, life.trouble, at)
+    if (better := _switchback_to(mind, machine, at)) is not None:
+        why = f"switchback is automatic and {better} has priority"
+        return begin_move(mind, name, at, why, to=better)
+    return machine.advance(at)
+
+
+def _take_up(machine: HierarchyMachine, at: Instant) -> list[Effect]:
+    effects = list[Effect]()
+    if machine.all_active:
+        text = "everything was running already; nothing was touched"
+        effects.append(notice(at, Kind.ADOPTED, Severity.INFO, text, machine.spec.name))
+    for spec, life in machine.each():
+        life.failed_why = ""
+        life.check_at = later(at, spec.check_interval_ms)
+        if life.activity is Activity.UNKNOWN and spec.check_interval_ms == 0 and machine.some_active:
+            life.activity = Activity.ACTIVE  # nothing can tell; the rest of it runs here
+    return effects + machine.begin(Goal.UP, at)
+
+
+def _leave(mind: Mind, machine: HierarchyMachine, leaving: Leaving, at: Instant) -> list[Effect]:
+    effects = machine.begin(Goal.DOWN, at)
+    if not machine.is_down:
+        return effects
+    machine.life.leaving = None
+    name, successor = machine.spec.name, leaving.successor
+    fit = {each.node for each in mind.candidates(name, at) if each.fit and each.present}
+    if successor not in fit:
+        successor = None if leaving.held else mind.next_node(name, at)
+    return effects + mind.authority.release(name, at, successor=successor, held=leaving.held)
+
+
+def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
+    life, name, effects = machine.life, machine.spec.name, list[Effect]()
+    register = mind.authority.register(name)
+    life.leaving, life.trouble = None, None
+    foreign = register.owner is not None or register.held
+    if life.goal is Goal.DOWN:
+        effects += machine.advance(at)
+    elif life.goal is Goal.UP or foreign or not machine.some_active:
+        effects += machine.begin(Goal.DOWN, at)  # what can't be told is removed as well: then it is certain
+    if machine.phase not in {Phase.STOPPED, Phase.PROBING}:
+        return effects
+    return effects + _seek_if_ours(mind, machine, at)
+
+
+def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
+    life, name = machine.life, machine.spec.name
+    owner = mind.authority.register(name).owner
+    if owner is not None and mind.standing_of(owner) is PeerStanding.ALIVE:
+        life.free_since = None
+        return []
+    if life.free_since is None:
+        life.free_since = at
+    verdict = decide(mind.view(name, at))
+    if not verdict.take:
+        return []
+    told = notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, f"taking it: {verdict.reason.value}", name)
+    return [told, *mind.authority.seek(name, at)]
+
+
+def _stay(machine: HierarchyMachine, trouble: Trouble, at: Instant, policy: str) -> list[Effect]:
+    """Nowhere to go: say so once, and try again here, more slowly each time."""
+    if trouble.told and at < trouble.retry_at:
+        return machine.advance(at)
+    if trouble.told:
+        try_again(machine)
+        return machine.advance(at)
+    wait_ms = min(TRY_AGAIN_FIRST_MS << min(machine.life.tries, 10), TRY_AGAIN_MOST_MS)
+    machine.life.tries += 1
+    machine.life.trouble = replace(trouble, told=True, retry_at=later(at, wait_ms))
+    because = policy or "no other node is fit to take it"
+    text = f"{trouble.why}; it stays here because {because}; next try in {wait_ms // 1000} s"
+    told = machine.notify(at, Kind.NOWHERE_TO_GO, Severity.ALARM, text, tag=trouble.tag)
+    return [told, *machine.advance(at)]
+
+
+def _switchback_to(mind: Mind, machine: HierarchyMachine, at: Instant) -> NodeId | None:
+    """The node of higher priority to give it back to, once it has been fit for long enough."""
+    life, spec, me = machine.life, machine.spec, mind.state.me
+    better = mind.next_node(spec.name, at)
+    if (
+        spec.switchback is not Switchback.AUTOMATIC
+        or not life.arrived
+        or better is None
+        or me not in spec.nodes
+        or spec.rank(better) > spec.rank(me)
+    ):
+        life.better_since = None
+        return None
+    if life.better_since is None:
+        life.better_since = at
+    return better if at - life.better_since >= spec.switchback_after_ms else None

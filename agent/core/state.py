@@ -1,0 +1,159 @@
+"""Everything a node knows, as plain data.
+
+The whole of it can be written down, copied and compared: the journal begins with it, a replay
+resumes from it, a search over small worlds hashes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from agent.core.effects import Failure
+from agent.core.ids import NEVER, ActionId, HierarchyId, Instant, NodeId, PathId, RequestId, Tag
+from agent.core.messages import Register, Report
+from agent.core.model import Cluster
+from agent.core.states import Action, PathState, PeerStanding
+
+
+@dataclass
+class PathLife:
+    """One comm path to one peer."""
+
+    heard_at: Instant
+    state: PathState = PathState.DOWN
+
+
+@dataclass
+class PeerLife:
+    """One peer."""
+
+    paths: dict[PathId, PathLife]
+    standing: PeerStanding = PeerStanding.NEVER_HEARD
+    since: Instant = NEVER  # of this standing
+    incarnation: int = 0
+    report: Report | None = None
+
+
+class Activity(Enum):
+    """Whether a resource runs here. UNKNOWN counts as running wherever that is the safe thing to think."""
+
+    UNKNOWN = "unknown"
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+
+
+@dataclass
+class RunningAction:
+    """A kit's action in progress."""
+
+    id: ActionId
+    action: Action
+    since: Instant
+    cancelled: bool = False
+
+
+@dataclass
+class ResourceLife:
+    """One resource on this node."""
+
+    activity: Activity = Activity.UNKNOWN
+    running: RunningAction | None = None
+    probed: bool = False  # looked at once since the agent started
+    failed_why: str = ""  # not empty: it failed here and nothing has mended it yet
+    unknown_why: str = ""  # not empty: the last check couldn't tell
+    needs_recovery: bool = False
+    check_at: Instant = NEVER  # when the next check is due
+    retry_at: Instant = NEVER  # an action that nobody answered isn't tried before this
+    retries: int = 0
+    timeouts: int = 0  # checks out of time in a row
+    recoveries: list[Instant] = field(default_factory=list)  # local recoveries within the window
+
+
+class Goal(Enum):
+    """What this node wants of a hierarchy here."""
+
+    PROBE = "probe"  # know first
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass
+class Trouble:
+    """A failure that couldn't be mended in place."""
+
+    tag: Tag
+    why: str
+    told: bool = False  # people know that there is nowhere to go
+    retry_at: Instant = NEVER
+
+
+@dataclass
+class Leaving:
+    """Why a running hierarchy is being stopped here, and who gets it."""
+
+    why: str
+    successor: NodeId | None = None
+    held: bool = False
+
+
+@dataclass
+class HierarchyLife:
+    """One hierarchy on this node."""
+
+    resources: dict[Tag, ResourceLife]
+    goal: Goal = Goal.PROBE
+    goal_since: Instant = NEVER
+    arrived: bool = False  # the goal was reached once
+    stuck: bool = False
+    trouble: Trouble | None = None
+    tries: int = 0  # local tries since the last arrival with nowhere to go
+    leaving: Leaving | None = None
+    free_since: Instant | None = None  # since when nobody runs it, as far as this node knows
+    better_since: Instant | None = None  # since when a node of higher priority is fit
+
+
+@dataclass
+class Pending:
+    """A takeover on its way to the disk."""
+
+    serial: int  # of the first Persist that holds it
+    register: Register
+
+
+@dataclass
+class OwnershipLife:
+    """Authority in mode `none`."""
+
+    registers: dict[HierarchyId, Register]
+    pending: dict[HierarchyId, Pending] = field(default_factory=dict)
+    serial: int = 0  # of the newest Persist
+    store_failed: str = ""  # why the newest record isn't on disk
+    store_retry_at: Instant = NEVER
+
+
+@dataclass
+class ForwardedCommand:
+    """A command handed to a peer; its answer must come by `until`."""
+
+    to: NodeId
+    until: Instant
+
+
+@dataclass
+class NodeState:
+    """One node's whole mind."""
+
+    me: NodeId
+    cluster: Cluster
+    started_at: Instant
+    stepped_at: Instant
+    peers: dict[NodeId, PeerLife]
+    hierarchies: dict[HierarchyId, HierarchyLife]
+    ownership: OwnershipLife
+    failures: list[Failure] = field(default_factory=list)
+    forwarded: dict[RequestId, ForwardedCommand] = field(default_factory=dict)
+    next_action: int = 1
+    published: Report | None = None
+    settled: bool = False  # every peer was heard, or the grace for it is over
+    stopping: bool = False
