@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
+
+from agent.config.errors import BadParameter
 from agent.core.ids import NodeId, PathId, Tag
 from agent.core.model import Cluster
 
@@ -35,18 +38,43 @@ class ResourceSetup:
 
 @dataclass(frozen=True, kw_only=True)
 class AwsSetup:
-    """How AWS is reached. Credentials come from the instance role (or the environment), never from here."""
+    """[aws]: how AWS is reached; credentials come from the instance role (or the environment)."""
 
-    region: str | None = None  # None: from IMDSv2
-    connect_timeout_ms: int = 1_000
-    read_timeout_ms: int = 2_000
+    region: Annotated[
+        str | None,
+        Meta(
+            description="The region; else the instance's own, asked of IMDSv2.",
+            pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}\Z",
+            examples=["ap-northeast-1"],
+        ),
+    ] = None
+    connect_timeout_ms: Annotated[
+        int, Meta(description="How long connecting to an API may take.", ge=100, le=60_000)
+    ] = 1_000
+    read_timeout_ms: Annotated[
+        int, Meta(description="How long an API may take to answer.", ge=100, le=60_000)
+    ] = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelfFence:
-    """What a node does when it must be harmless at once."""
+    """[self_fence]: what a node does when it must be harmless at once."""
 
-    command: tuple[str, ...] | None = None  # None: reboot at once through /proc/sysrq-trigger
+    command: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="A program with its arguments (no shell), by absolute path. Without it the node "
+            "reboots at once through /proc/sysrq-trigger.",
+            min_length=1,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.command and not self.command[0].startswith("/"):
+            raise BadParameter(
+                "command",
+                f'write the program\'s absolute path such as "/sbin/reboot", not "{self.command[0]}"',
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,128 @@
+"""A TOML file to a checked `Config`, or a `ConfigError` with everything that is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from agent.config import clusters, hierarchies
+from agent.config.errors import ConfigError, Problem
+from agent.config.lines import Where, find_lines
+from agent.config.model import AwsSetup, Config, PathAddresses, SelfFence
+from agent.config.reader import read, refuse_unknown, subtable
+from agent.config.resources import Kits
+from agent.config.tables import ClusterTable
+from agent.config.values import Problems
+from agent.core.ids import NodeId
+from agent.core.model import Cluster, CommPath
+
+MAX_BYTES = 1 << 20  # a thousand resources fit in a tenth of it
+_TOP_KEYS = ("cluster", "comm_path", "hierarchy", "aws", "self_fence")
+_POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
+_REMEDIES = (  # how tomllib's messages begin, and what to do
+    ("Invalid value", "a string needs quotes, a list brackets; true and false are lower case"),
+    ("Cannot overwrite a value", "this key or table was given before; keep one of them"),
+    ("Cannot declare", "put all keys of a table under one header"),
+    ("Expected newline", "one key = value on each line; a number can't begin with 0"),
+    ("Expected '='", 'write key = "value"'),
+    ("Found invalid character '\\n'", "a string ends on the line where it begins"),
+    ("Unescaped '\\' in a string", "write \\\\ for a backslash, or put the string in single quotes"),
+)
+
+
+def load(path: Path, kits: Kits) -> Config:
+    """Read and check the file at `path`; raises ConfigError, also for a file that can't be read."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(path, [Problem(0, "", "is not a regular file; name the cluster's TOML file")])
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(path, [Problem(0, "", f"can't be read: {error.strerror}")]) from error
+    if len(data) > MAX_BYTES:
+        raise ConfigError(path, [Problem(0, "", "is larger than 1 MiB; a configuration is a few kilobytes")])
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(path, [Problem(line, "", "is not UTF-8 text; save the file as UTF-8")]) from error
+    return parse(text, path, kits)
+
+
+def parse(text: str, source: Path, kits: Kits) -> Config:
+    """Check the text of a configuration file; raises ConfigError. `source` is named in its messages."""
+    document, lines = _decode(text, source)
+    problems = Problems(lines)
+    refuse_unknown(document, _TOP_KEYS, (), problems)
+    if "cluster" in document:
+        cluster = read(ClusterTable, subtable(document, "cluster", (), problems), ("cluster",), problems)
+    else:
+        cluster = None
+        problems.add(("cluster",), "missing; write a table [cluster] with a name and a key_file")
+    paths = clusters.read_paths(document, problems)
+    nodes = clusters.nodes_of(paths)
+    drafts = hierarchies.read_hierarchies(document, nodes, kits, problems)
+    aws = read(AwsSetup, subtable(document, "aws", (), problems), ("aws",), problems)
+    self_fence = read(SelfFence, subtable(document, "self_fence", (), problems), ("self_fence",), problems)
+    if found := problems.sorted():
+        raise ConfigError(source, found)
+    assert cluster is not None, "a refused table has a problem"
+    assert aws is not None, "a refused table has a problem"
+    assert self_fence is not None, "a refused table has a problem"
+    addresses = clusters.finish_paths(paths, cluster)
+    return Config(
+        source=source,
+        digest=hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12],
+        cluster=_finish_cluster(cluster, nodes, addresses, drafts),
+        key_file=cluster.key_file,
+        paths=addresses,
+        resources=hierarchies.finish_setups(drafts),
+        aws=aws,
+        self_fence=self_fence,
+        notes=(*clusters.notes(cluster, addresses), *hierarchies.notes(drafts)),
+    )
+
+
+def _finish_cluster(
+    table: ClusterTable,
+    nodes: list[NodeId],
+    paths: tuple[PathAddresses, ...],
+    drafts: list[hierarchies.HierarchyDraft],
+) -> Cluster:
+    return Cluster(
+        name=table.name,
+        nodes=tuple(nodes),
+        paths=tuple(CommPath(name=path.name, priority=path.priority) for path in paths),
+        hierarchies=tuple(hierarchies.finish_hierarchy(draft) for draft in drafts),
+        heartbeat=table.heartbeat(),
+        quorum=table.quorum,
+        startup_grace_ms=table.startup_grace_ms,
+    )
+
+
+def _decode(text: str, source: Path) -> tuple[dict[str, Any], dict[Where, int]]:
+    if text.startswith("\ufeff"):
+        raise ConfigError(
+            source, [Problem(1, "", "begins with a byte order mark; save it as UTF-8 without one")]
+        )
+    try:
+        return tomllib.loads(text), find_lines(text)
+    except RecursionError as error:
+        raise ConfigError(source, [Problem(0, "", "is nested too deeply to be a configuration")]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(source, [_syntax_problem(str(error), text)]) from error
+    except ValueError as error:  # an integer of thousands of digits; tomllib lets int's own error out
+        raise ConfigError(source, [Problem(0, "", f"is not valid TOML: {error}")]) from error
+
+
+def _syntax_problem(message: str, text: str) -> Problem:
+    position = _POSITION.search(message)
+    reason = _POSITION.sub("", message)
+    at_end = position is None or position[1] is None
+    line = text.rstrip().count("\n") + 1 if at_end or position is None else int(position[1])
+    remedy = next((remedy for start, remedy in _REMEDIES if reason.startswith(start)), "")
+    return Problem(line, "", f"not valid TOML: {reason}" + (f": {remedy}" if remedy else ""))

@@ -1,0 +1,131 @@
+"""One resource: the keys that every resource has, and its kit's own parameters for each node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from agent.config.clusters import check_name
+from agent.config.lines import Where
+from agent.config.model import ResourceSetup
+from agent.config.reader import Table, parameters_of, read_known, refuse_unknown, subtables
+from agent.config.tables import ResourceTable
+from agent.config.values import Problems, did_you_mean, show
+from agent.core.ids import NodeId, Tag
+from agent.core.model import Resource
+
+
+class Kit(Protocol):
+    """What configuration needs of a kit; those of `recovery_kits.contract` have it."""
+
+    kind: ClassVar[str]
+    summary: ClassVar[str]
+    Parameters: ClassVar[type[Any]]
+
+    @classmethod
+    def can_check(cls, parameters: Any) -> bool:
+        """False where nothing can tell whether the resource is in service."""
+
+
+Kits = Mapping[str, type[Kit]]
+_COMMON = parameters_of(ResourceTable)
+
+
+@dataclass(frozen=True)
+class ResourceDraft:
+    """A resource as far as it could be read."""
+
+    tag: str
+    where: Where
+    settings: ResourceTable | None
+    parameters: Mapping[NodeId, Any]
+    can_check: bool
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """Its children's tags as the file has them."""
+        return self.settings.depends_on if self.settings else ()
+
+    @property
+    def ignores_interval(self) -> bool:
+        """A check interval was asked for, but nothing can check it."""
+        default = Resource.check_interval_ms
+        return not self.can_check and self.settings is not None and self.settings.check_interval_ms != default
+
+    def resource(self) -> Resource:
+        """The core's resource, once nothing is wrong with it."""
+        assert self.settings is not None, self.tag
+        return Resource(
+            tag=Tag(self.tag),
+            kit=self.settings.kit,
+            depends_on=tuple(Tag(child) for child in self.settings.depends_on),
+            limits=self.settings.core_limits(),
+            check_interval_ms=self.settings.check_interval_ms if self.can_check else 0,
+            check_failures=self.settings.check_failures,
+            local_recovery=self.settings.local_recovery,
+            max_recoveries=self.settings.max_recoveries,
+            recovery_window_ms=self.settings.recovery_window_ms,
+            failover=self.settings.failover,
+        )
+
+    def setup(self) -> ResourceSetup:
+        """What the runtime needs of it."""
+        assert self.settings is not None, self.tag
+        return ResourceSetup(tag=Tag(self.tag), kit=self.settings.kit, parameters=self.parameters)
+
+
+def read_resource(
+    tag: str, table: Table, where: Where, nodes: list[NodeId], kits: Kits, problems: Problems
+) -> ResourceDraft:
+    """Read [hierarchy.H.resource.TAG], to be run by `nodes`."""
+    check_name(tag, "a resource", where, problems)
+    settings = read_known(ResourceTable, table, lambda key: (*where, key), problems)
+    kit = _kit_of(table, where, kits, problems)
+    parameters: dict[NodeId, Any] = {}
+    if kit is not None:
+        own = parameters_of(kit.Parameters)
+        assert not {*_COMMON, "node"} & {*own}, (
+            f"kit {kit.kind}: a parameter is named like a resource's own key"
+        )
+        refuse_unknown(table, [*_COMMON, *own, "node"], where, problems)
+        parameters = _read_parameters(kit, table, where, nodes, problems)
+    can_check = kit is not None and all(kit.can_check(each) for each in parameters.values())
+    return ResourceDraft(tag, where, settings, parameters, can_check)
+
+
+def _kit_of(table: Table, where: Where, kits: Kits, problems: Problems) -> type[Kit] | None:
+    kind = table.get("kit")
+    if not isinstance(kind, str):
+        return None  # reported with the table's other keys
+    if kind not in kits:
+        hint = did_you_mean(kind, kits) or f"; known: {', '.join(sorted(kits)) or 'none'}"
+        problems.add((*where, "kit"), f"no kit is called {show(kind)}{hint}")
+    return kits.get(kind)
+
+
+def _read_parameters(
+    kit: type[Kit], table: Table, where: Where, nodes: list[NodeId], problems: Problems
+) -> dict[NodeId, Any]:
+    """The kit's parameters on each node: the resource's, with what [… .node.NODE] says instead."""
+    own = parameters_of(kit.Parameters)
+    overrides = subtables(table, "node", where, problems)
+    for node, override in overrides.items():
+        at = (*where, "node", node)
+        if node not in nodes:
+            hint = did_you_mean(node, nodes) or f"; it runs on {', '.join(nodes)}"
+            problems.add(at, f"no node of this hierarchy is called {show(node)}{hint}")
+        refuse_unknown([key for key in override if key not in _COMMON], own, at, problems)
+        for key in _COMMON.keys() & override.keys():
+            problems.add((*at, key), "is the same on every node: write it in the resource's own table")
+    differs = {key for override in overrides.values() for key in override}
+    read = {}
+    for node in nodes:
+        override = overrides.get(node, {})
+
+        def locate(key: str, node: NodeId = node, override: Table = override) -> Where:
+            here = key in override or (key in differs and key not in table)
+            return (*where, "node", node, key) if here else (*where, key)
+
+        read[node] = read_known(kit.Parameters, {**table, **override}, locate, problems)
+    return {node: parameters for node, parameters in read.items() if parameters is not None}
