@@ -83,7 +83,7 @@ class AgentClient:
             raise self._refusal(status, data)
         return self._decode(data, report)
 
-    def _command(self, target: str, body: bytes = b"{}") -> AnswerReport:
+    def _command(self, target: str, body: bytes | None = None) -> AnswerReport:
         status, data = self._exchange("POST", target, body)
         if status not in (200, 409):  # 409: the agent refuses, and says why in the same report
             raise self._refusal(status, data)
