@@ -99,8 +99,13 @@ class Ec2(Protocol):
 class Identity(Protocol):
     """Who this machine is to AWS; read from IMDSv2 once and cached."""
 
-    instance_id: str
-    region: str
+    @property
+    def instance_id(self) -> str:
+        """Such as "i-0abc…"."""
+
+    @property
+    def region(self) -> str:
+        """Such as "ap-northeast-1"."""
 
     def interface(self, device: str) -> str:
         """The ENI id behind a device name such as "eth0"; raises agent.aws.AwsError if unknown."""
@@ -109,7 +114,9 @@ class Identity(Protocol):
 class Aws(Protocol):
     """One bounded AWS session for all kits of an agent."""
 
-    ec2: Ec2
+    @property
+    def ec2(self) -> Ec2:
+        """EC2, in this machine's region."""
 
     async def identity(self) -> Identity:
         """This machine's identity; raises agent.aws.AwsError when IMDS can't be reached."""
@@ -132,6 +139,8 @@ class Kit(ABC, Generic[P]):
     kind: ClassVar[str]  # "ip": the `kit = …` of the TOML
     summary: ClassVar[str]  # one line for people
     Parameters: ClassVar[type[Any]]  # frozen keyword-only dataclass; see agent.config.reader for its types
+    uses_aws: ClassVar[bool] = False  # True: the agent loads its AWS client before it is urgent
+    default_check_interval_ms: ClassVar[int] = 10_000  # where the TOML has no check_interval
 
     def __init__(self, parameters: P, tools: Tools) -> None:
         self.parameters, self.tools = parameters, tools

@@ -1,0 +1,92 @@
+"""botocore, held in one place: making a client, calling it, and putting its exceptions in our words.
+
+Importing this costs 0.2 s and making an EC2 client 25 MB: agent.aws.session does both in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
+from botocore.parsers import ResponseParserError
+from botocore.session import Session
+
+from agent.aws.errors import CREDENTIALS_STEP, AwsError, AwsFault, answered
+
+
+class Client:
+    """A service's blocking client; several threads may call it at once."""
+
+    def __init__(
+        self, service: str, region: str, *, connect_timeout_s: float, read_timeout_s: float, connections: int
+    ) -> None:
+        config = Config(
+            connect_timeout=connect_timeout_s,
+            read_timeout=read_timeout_s,
+            retries={"mode": "standard", "total_max_attempts": 1},  # who calls knows whether it still may
+            max_pool_connections=connections,
+            tcp_keepalive=True,
+        )
+        session = Session()
+        session.set_config_variable("ec2_metadata_v1_disabled", True)
+        self._service = service
+        with _in_our_words(service, "make a client"):
+            self._client = session.create_client(service, region, config=config)
+
+    @property
+    def endpoint(self) -> str:
+        """Where the calls go, e.g. https://ec2.ap-northeast-1.amazonaws.com."""
+        return str(self._client.meta.endpoint_url)
+
+    def call(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Call e.g. "replace_route"; raises AwsError. Blocks for connect and read time-out at most, mostly:
+        slow DNS and a reply that trickles in are bounded by nothing here.
+        """
+        operation = self._client.meta.method_to_api_mapping[method]
+        with _in_our_words(self._service, operation):
+            answer: dict[str, Any] = getattr(self._client, method)(**parameters)
+            return answer
+
+    def close(self) -> None:
+        """Drop the pooled connections."""
+        self._client.close()
+
+
+@contextlib.contextmanager
+def _in_our_words(service: str, operation: str) -> Any:
+    try:
+        yield
+    except ClientError as error:
+        told = error.response.get("Error", {})
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        raise answered(service, operation, told.get("Code", "?"), told.get("Message", ""), status) from error
+    except (BotoCoreError, ResponseParserError) as error:
+        kind, step = _own_failure(error)
+        raise AwsError(kind, operation, type(error).__name__, str(error), step) from error
+
+
+def _own_failure(error: Exception) -> tuple[AwsFault, str]:
+    """The kind of an error that botocore raised itself, without an answer that it could read."""
+    match error:
+        case MetadataRetrievalError():
+            return AwsFault.NETWORK, "check that IMDSv2 is enabled on this instance"
+        case NoCredentialsError() | PartialCredentialsError() | CredentialRetrievalError():
+            return AwsFault.AUTH, CREDENTIALS_STEP
+        case HTTPClientError():  # all of botocore's connection errors and time-outs
+            return AwsFault.NETWORK, ""
+        case ParamValidationError():
+            return AwsFault.REFUSED, ""
+        case ResponseParserError():  # EC2's 500 without a body that it could read
+            return AwsFault.SERVER, ""
+    return AwsFault.REFUSED, ""

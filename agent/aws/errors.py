@@ -1,0 +1,81 @@
+"""What can go wrong with AWS, told apart by what it means for a cluster and for its operator.
+
+Free of botocore, so that kits and tests can import it at no cost.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class AwsFault(Enum):
+    """The kinds of failure."""
+
+    AUTH = "not permitted"  # answered: missing permission, expired or missing credentials
+    THROTTLED = "throttled"  # refused for now: too many requests
+    NOT_FOUND = "not found"  # answered: there is no such thing
+    NETWORK = "no answer"  # nobody answered in time; a change may or may not have been applied
+    REFUSED = "refused"  # answered: the request is wrong
+    SERVER = "server error"  # AWS failed; a change may or may not have been applied
+
+
+UNANSWERED = frozenset({AwsFault.THROTTLED, AwsFault.NETWORK, AwsFault.SERVER})
+UNAUTHORIZED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+CREDENTIAL_CODES = frozenset(
+    {
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "MissingAuthenticationToken",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+THROTTLE_CODES = frozenset(
+    {
+        "EC2ThrottledException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+SERVER_CODES = frozenset({"InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable"})
+CREDENTIALS_STEP = "check that the instance has an instance profile and that its clock is right"
+
+
+class AwsError(Exception):
+    """One call failed. Reads `ReplaceRoute: UnauthorizedOperation: … (give the node's role …)`."""
+
+    def __init__(self, kind: AwsFault, operation: str, code: str, text: str, step: str = "") -> None:
+        super().__init__(f"{operation}: {code}: {text.strip()}" + (f" ({step})" if step else ""))
+        self.kind, self.operation, self.code, self.text = kind, operation, code, text.strip()
+        self.step = step  # what the operator can do about it
+
+    @property
+    def unanswered(self) -> bool:
+        """Nobody can tell from this whether the thing is so, or whether the change was made."""
+        return self.kind in UNANSWERED
+
+
+def answered(service: str, operation: str, code: str, text: str, status: int) -> AwsError:
+    """The error that AWS answered with: its code, its message, the HTTP status."""
+    if code in THROTTLE_CODES:
+        return AwsError(AwsFault.THROTTLED, operation, code, text)
+    if code in UNAUTHORIZED_CODES:
+        step = f"give the node's role {service}:{operation}"
+        return AwsError(AwsFault.AUTH, operation, code, text, step)
+    if code in CREDENTIAL_CODES:
+        return AwsError(AwsFault.AUTH, operation, code, text, CREDENTIALS_STEP)
+    if code in SERVER_CODES or status >= 500:
+        return AwsError(AwsFault.SERVER, operation, code, text)
+    if code.endswith("NotFound"):
+        return AwsError(AwsFault.NOT_FOUND, operation, code, text)
+    return AwsError(AwsFault.REFUSED, operation, code, text)

@@ -1,0 +1,89 @@
+"""Who this machine is to AWS, from the instance metadata service, version 2 only.
+
+Source: the EC2 user guide, "Instance metadata categories".
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import psutil
+
+from agent.aws.errors import AwsError, AwsFault
+
+ENDPOINT_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"  # botocore honours the same one
+DEFAULT_ENDPOINT = "http://169.254.169.254"
+OPERATION = "instance metadata"
+TOKEN_LIFE_S = 60
+LONGEST_PAGE = 65_536  # bytes
+UNREACHABLE_STEP = "is this an EC2 instance, with IMDSv2 enabled?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """This instance's identity."""
+
+    instance_id: str
+    region: str
+    availability_zone: str
+    interfaces: Mapping[str, str]  # MAC address in lower case -> ENI id
+
+    def interface(self, device: str) -> str:
+        """The ENI id behind a device such as "eth0".
+
+        Raises AwsError (NOT_FOUND) when there is no such device, or when it isn't an ENI.
+        """
+        # The kernel of this network namespace is asked; /sys may show another one's devices.
+        links = psutil.net_if_addrs().get(device, [])
+        mac = next((link.address.lower() for link in links if link.family == psutil.AF_LINK), None)
+        if mac is None:
+            raise AwsError(AwsFault.NOT_FOUND, OPERATION, "NoSuchDevice", f"there is no device {device}")
+        try:
+            return self.interfaces[mac]
+        except KeyError:
+            text = f"{device} ({mac}) is none of the ENIs attached to {self.instance_id}"
+            raise AwsError(AwsFault.NOT_FOUND, OPERATION, "NoSuchInterface", text) from None
+
+
+def read_machine(timeout_s: float) -> Machine:
+    """Ask IMDSv2; blocks for up to `timeout_s` at each of a few requests. Raises AwsError."""
+    endpoint = urlsplit(os.environ.get(ENDPOINT_VARIABLE) or DEFAULT_ENDPOINT)
+    connection = http.client.HTTPConnection(endpoint.hostname or "", endpoint.port or 80, timeout=timeout_s)
+    try:
+        return _read(connection)
+    except (OSError, http.client.HTTPException) as error:
+        code, text = type(error).__name__, f"{endpoint.netloc} doesn't answer: {error}"
+        raise AwsError(AwsFault.NETWORK, OPERATION, code, text, UNREACHABLE_STEP) from error
+    finally:
+        connection.close()
+
+
+def _read(connection: http.client.HTTPConnection) -> Machine:
+    life = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_LIFE_S)}
+    token = {"X-aws-ec2-metadata-token": _ask(connection, "PUT", "/latest/api/token", life)}
+
+    def page(name: str) -> str:
+        return _ask(connection, "GET", f"/latest/meta-data/{name}", token)
+
+    macs = [line.strip("/") for line in page("network/interfaces/macs/").splitlines()]
+    return Machine(
+        instance_id=page("instance-id"),
+        region=page("placement/region"),
+        availability_zone=page("placement/availability-zone"),
+        interfaces={mac.lower(): page(f"network/interfaces/macs/{mac}/interface-id") for mac in macs},
+    )
+
+
+def _ask(connection: http.client.HTTPConnection, method: str, path: str, headers: Mapping[str, str]) -> str:
+    connection.request(method, path, headers=dict(headers))
+    reply = connection.getresponse()
+    body = reply.read(LONGEST_PAGE)
+    if reply.status == 200:
+        return body.decode().strip()
+    kind = AwsFault.SERVER if reply.status >= 500 else AwsFault.REFUSED
+    text = f"{method} {path} was answered with {reply.status}"
+    raise AwsError(kind, OPERATION, str(reply.status), text, UNREACHABLE_STEP)

@@ -1,0 +1,5 @@
+"""A virtual IP by VPC routes; see README.md beside this file."""
+
+from recovery_kits.route.kit import RouteKit, RouteParameters
+
+__all__ = ["RouteKit", "RouteParameters"]
