@@ -116,6 +116,7 @@ class EventView:
     peer: str | None = None
     action: str | None = None
     took_ms: int | None = None
+    reason: str | None = None  # of a decision about who runs a hierarchy, e.g. "owner-lost"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,3 +160,44 @@ class ConfigReport:
     loaded_time: float
     text: str
     notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveReport:
+    """`kage in-service`, `out-of-service`, `recover`: what was answered, and what became of it."""
+
+    accepted: bool
+    reached: bool | None  # None: not waited for
+    text: str
+    took_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemView:
+    """One thing wrong with a configuration file."""
+
+    line: int  # 1 is the first; 0: the whole file
+    key: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingView:
+    """Something on this node that would make an action fail, and what mends it."""
+
+    tag: str
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """`kage check`."""
+
+    source: str
+    valid: bool
+    digest: str = ""
+    node: str | None = None  # whose side was looked at; None: the file alone
+    problems: list[ProblemView] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    findings: list[FindingView] = field(default_factory=list)

@@ -14,7 +14,7 @@ from agent.core.messages import BringInService, Command, Forward, Recover, Reply
 from agent.core.mind import Mind, notice
 from agent.core.reconcile import begin_move, forget_failures, try_again
 from agent.core.state import ForwardedCommand, Goal
-from agent.core.states import PeerStanding, ResourceState
+from agent.core.states import PeerStanding, Reason, ResourceState
 
 FORWARD_LIMIT_MS = 5_000
 
@@ -117,6 +117,8 @@ def _take_here(mind: Mind, name: HierarchyId, at: Instant) -> Done:
     effects = forget_failures(mind, name, at, "an operator asked for it here")
     if why_not := mind.why_not_fit(name, at):
         return _refuse(f"{mind.state.me} can't: {why_not}")
+    text = f"taking it: {Reason.ASKED.value}"
+    effects.append(notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, text, name, reason=Reason.ASKED))
     effects += mind.authority.seek(name, at)
     return Done(accepted=True, text=f"bringing {name} in service on {mind.state.me}", effects=tuple(effects))
 

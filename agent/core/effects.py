@@ -12,7 +12,7 @@ from enum import Enum
 
 from agent.core.ids import ActionId, HierarchyId, Instant, NodeId, RequestId, Tag
 from agent.core.messages import Message, Register, Report
-from agent.core.states import Action
+from agent.core.states import Action, Reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +130,7 @@ class Kind(Enum):
     STORE_FAILED = "store-failed"
     STORE_MENDED = "store-mended"
     CONFIG_LOADED = "config-loaded"
+    CONFIG_REFUSED = "config-refused"
     PAUSED = "paused"
     COMMAND = "command"
 
@@ -147,6 +148,7 @@ class Notice:
     peer: NodeId | None = None
     action: Action | None = None
     took_ms: int | None = None
+    reason: Reason | None = None  # of a decision about who runs a hierarchy
 
 
 @dataclass(frozen=True)

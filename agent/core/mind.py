@@ -20,7 +20,7 @@ from agent.core.state import (
     OwnershipLife,
     ResourceLife,
 )
-from agent.core.states import PeerStanding, ResourceState
+from agent.core.states import PeerStanding, Reason, ResourceState
 
 RUNS = frozenset({ResourceState.ISP, ResourceState.ISU})
 
@@ -195,6 +195,14 @@ class Mind:
         ]
 
 
-def notice(at: Instant, kind: Kind, severity: Severity, text: str, name: HierarchyId | None = None) -> Effect:
+def notice(
+    at: Instant,
+    kind: Kind,
+    severity: Severity,
+    text: str,
+    name: HierarchyId | None = None,
+    *,
+    reason: Reason | None = None,
+) -> Effect:
     """Tell people."""
-    return Notify(Notice(at=at, kind=kind, severity=severity, text=text, hierarchy=name))
+    return Notify(Notice(at=at, kind=kind, severity=severity, text=text, hierarchy=name, reason=reason))

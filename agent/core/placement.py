@@ -9,28 +9,11 @@ so that a first that never takes it can't keep it down.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 from agent.core.ids import Instant, NodeId, later
 from agent.core.messages import HierarchyReport, Register
 from agent.core.model import Hierarchy
-from agent.core.states import PeerStanding
-
-
-class Reason(Enum):
-    """Why a node takes a hierarchy or leaves it alone."""
-
-    OWNER_LOST = "its owner is lost"
-    HANDED_OVER = "it was released to this node"
-    RELEASED = "it was released"
-    LAST_OWNER = "cold start: this node ran it last"
-    FIRST_START = "it was never started, and this node comes first"
-    HELD = "an operator holds it out of service"
-    OWNER_RUNS_IT = "its owner is alive"
-    OWNER_LEFT = "its owner's agent was stopped and may still run it"
-    NOT_FIT = "this node isn't fit to run it"
-    WAITING = "waiting for nodes that were not heard yet"
-    NOT_FIRST = "another node comes first"
+from agent.core.states import PeerStanding, Reason
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -159,7 +159,8 @@ def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Ef
     verdict = decide(mind.view(name, at))
     if not verdict.take:
         return []
-    told = notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, f"taking it: {verdict.reason.value}", name)
+    text = f"taking it: {verdict.reason.value}"
+    told = notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, text, name, reason=verdict.reason)
     return [told, *mind.authority.seek(name, at)]
 
 

@@ -81,3 +81,20 @@ class Quorum(Enum):
     """Who must agree before a hierarchy may run."""
 
     NONE = "none"  # whoever is alive: allowed, shown as a permanent warning
+
+
+class Reason(Enum):
+    """Why a node takes a hierarchy or leaves it alone."""
+
+    ASKED = "an operator asked for it here"
+    OWNER_LOST = "its owner is lost"
+    HANDED_OVER = "it was released to this node"
+    RELEASED = "it was released"
+    LAST_OWNER = "cold start: this node ran it last"
+    FIRST_START = "it was never started, and this node comes first"
+    HELD = "an operator holds it out of service"
+    OWNER_RUNS_IT = "its owner is alive"
+    OWNER_LEFT = "its owner's agent was stopped and may still run it"
+    NOT_FIT = "this node isn't fit to run it"
+    WAITING = "waiting for nodes that were not heard yet"
+    NOT_FIRST = "another node comes first"

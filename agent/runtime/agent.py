@@ -1,0 +1,239 @@
+"""The running agent: feeds the core what happens, and performs what it answers.
+
+Keeps:
+- one event at a time, in the order in which they came; effects of a step in the order of the step;
+- the loop is never blocked: disks, AWS and processes are waited for in threads and children;
+- a worker that breaks ends the agent, loudly; the applications it looks after go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+from agent.comm.comm import Comm
+from agent.comm.keys import Keyring
+from agent.config.model import Config
+from agent.core.effects import (
+    Answer,
+    CancelAction,
+    Effect,
+    FenceMyself,
+    Kind,
+    Notice,
+    Notify,
+    Persist,
+    Publish,
+    SayGoodbye,
+    Send,
+    Severity,
+    StartAction,
+)
+from agent.core.events import CommandGiven, ConfigLoaded, Event, Persisted, PersistFailed, Stopping, Tick
+from agent.core.ids import NodeId, RequestId
+from agent.core.messages import Command
+from agent.core.node import Node
+from agent.fencing.myself import fence_myself
+from agent.runtime.actions import Actions
+from agent.runtime.clock import boot_id, boottime_ms
+from agent.runtime.journal import Journal
+from agent.runtime.kitbox import KitBox
+from agent.runtime.noticelog import NoticeLog
+from agent.runtime.store import Store, StoreError
+
+LEAVE_LIMIT_S = 8.0  # for actions in progress to end when the agent stops
+
+_log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One node's agent, from `run` to its end."""
+
+    def __init__(
+        self, me: NodeId, config: Config, keyring: Keyring, state_dir: Path, runtime_dir: Path, version: str
+    ) -> None:
+        self.me, self.config, self.version = me, config, version
+        self.notices = NoticeLog(state_dir / "events.jsonl", me)
+        self.comm = Comm(
+            me,
+            config.paths,
+            keyring,
+            config.cluster.heartbeat,
+            config.digest,
+            version,
+            boottime_ms,
+            self.feed,
+        )
+        self.node: Node | None = None  # until `open`
+        self.stopped = asyncio.Event()
+        self._kits = KitBox(me, config.aws, runtime_dir, self.log_line)
+        self._store = Store(state_dir / "state.db")
+        self._journal = Journal(state_dir / "journal", version)
+        self._boot_id = boot_id()
+        self._stop = asyncio.Event()
+        self._queue: deque[Event] = deque()
+        self._feeding = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._to_persist: deque[Persist] = deque(maxlen=1)  # only the newest is worth writing
+        self._persist_wanted = asyncio.Event()
+        self._answers: dict[RequestId, asyncio.Future[Answer]] = {}
+        self._requests = 0
+        self._actions: Actions | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def open(self) -> None:
+        """Remember what an earlier life knew; raises StoreError if that can't be read."""
+        loaded = await self._store.load()
+        await self.notices.load()
+        same_boot = loaded.boot_id == self._boot_id
+        cluster, at = self.config.cluster, boottime_ms()
+        self.node = Node.starting(self.me, cluster, loaded.durable, at, same_boot=same_boot)
+
+    async def run(self) -> None:
+        """Run until `stop` is called."""
+        assert self.node is not None, "open it first"
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._tasks = group
+                self._actions = Actions(group, boottime_ms, self.feed)
+                self._actions.use(self._kits.make(self.config))
+                workers = [
+                    group.create_task(work, name=name)
+                    for name, work in (
+                        ("comm", self.comm.run()),
+                        ("store", self._keep_store()),
+                        ("notices", self.notices.run()),
+                        ("aws", self._kits.warm_up()),
+                    )
+                ]
+                self.feed(Tick(boottime_ms()))
+                await self._stop.wait()
+                await self._leave()
+                self._actions.abandon()
+                for worker in workers:
+                    worker.cancel()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._store.close()
+            self._journal.close()
+            self._kits.close()
+            self.stopped.set()
+
+    def stop(self) -> None:
+        """End in good order; what runs goes on running."""
+        self._stop.set()
+
+    # What happens
+
+    def feed(self, event: Event) -> None:
+        """Give the core an event; its effects are performed before this returns."""
+        self._queue.append(event)
+        if self._feeding or self.node is None or self._actions is None:
+            return
+        self._feeding = True
+        try:
+            while self._queue:
+                self._step(self.node, self._queue.popleft())
+        finally:
+            self._feeding = False
+        self._set_timer(self.node)
+
+    async def command(self, command: Command) -> Answer:
+        """Ask the core; it answers each command, within its own limit."""
+        self._requests += 1
+        request = RequestId(f"{self.me}-{self.comm.incarnation:x}-{self._requests}")
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answers[request] = answer
+        try:
+            self.feed(CommandGiven(boottime_ms(), request, command))
+            return await answer
+        finally:
+            del self._answers[request]
+
+    def adopt(self, config: Config) -> None:
+        """Put a checked configuration in force; `agent.config.diff.changes` found nothing against it."""
+        assert self._actions is not None
+        self.config = config
+        self._actions.use(self._kits.make(config))
+        self.comm.config_digest = config.digest
+        self.feed(ConfigLoaded(boottime_ms(), config.cluster))
+
+    def tell(self, kind: Kind, severity: Severity, text: str) -> None:
+        """A notice of the runtime's own."""
+        self.notices.add(Notice(at=boottime_ms(), kind=kind, severity=severity, text=text))
+
+    def log_line(self, tag: str, line: str) -> None:
+        """A line that a kit or its script printed."""
+        _log.info("%s: %s", tag, line)
+
+    def _step(self, node: Node, event: Event) -> None:
+        if event.at < node.state.stepped_at:  # stamped before an event that was queued earlier
+            event = replace(event, at=node.state.stepped_at)
+        self._journal.before(node.state)
+        effects = node.step(event)
+        self._journal.after(event, effects)
+        for effect in effects:
+            self._perform(effect)
+
+    def _set_timer(self, node: Node) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wait_s = (node.next_deadline() - boottime_ms()) / 1_000
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(wait_s, 0.001), lambda: self.feed(Tick(boottime_ms())))
+
+    # What is done
+
+    def _perform(self, effect: Effect) -> None:  # noqa: C901 (one line for each kind of effect)
+        assert self._actions is not None
+        assert self._tasks is not None
+        match effect:
+            case Persist():
+                self._to_persist.append(effect)
+                self._persist_wanted.set()
+            case Publish(report):
+                self.comm.publish(report)
+            case Send(to, message):
+                self.comm.send(to, message)
+            case SayGoodbye():
+                pass  # `_leave` does, and waits for it
+            case StartAction():
+                self._actions.start(effect)
+            case CancelAction(action):
+                self._actions.cancel(action)
+            case FenceMyself(reason):
+                self._tasks.create_task(fence_myself(reason, self.config.self_fence), name="fence myself")
+            case Answer(request):
+                if (answer := self._answers.get(request)) is not None and not answer.done():
+                    answer.set_result(effect)
+            case Notify(notice):
+                self.notices.add(notice)
+
+    async def _keep_store(self) -> None:
+        while True:
+            await self._persist_wanted.wait()
+            self._persist_wanted.clear()
+            if self._to_persist:
+                persist = self._to_persist.popleft()
+                try:
+                    await self._store.save(persist.durable, self._boot_id)
+                except StoreError as error:
+                    self.feed(PersistFailed(boottime_ms(), persist.serial, str(error)))
+                else:
+                    self.feed(Persisted(boottime_ms(), persist.serial))
+
+    async def _leave(self) -> None:
+        """Say goodbye, and end what is in progress; it is done again by the next life."""
+        assert self._actions is not None
+        self.feed(Stopping(boottime_ms()))
+        await self.comm.goodbye()
+        try:
+            async with asyncio.timeout(LEAVE_LIMIT_S):
+                await self._actions.idle()
+        except TimeoutError:
+            _log.warning("some actions didn't end within %g s; left behind", LEAVE_LIMIT_S)
+        await self.notices.flush()
