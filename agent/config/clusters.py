@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from agent.config.lines import Where
 from agent.config.model import Address, PathAddresses
-from agent.config.reader import Table, parameters_of, read_known, refuse_unknown, subtables
-from agent.config.tables import NAME, ClusterTable, PathTable
+from agent.config.reader import Table, parameters_of, read_known, read_one, refuse_unknown, subtables
+from agent.config.tables import ClusterTable, Name, PathTable
 from agent.config.values import Problems, convert, did_you_mean, show
 from agent.core.ids import NodeId, PathId
 from agent.core.states import Quorum
@@ -21,6 +20,7 @@ class PathDraft:
 
     name: str
     settings: PathTable | None
+    priority: int | None
     addresses: Mapping[str, Address | None]  # None: there is one, but it was refused
 
     def where(self, *keys: str) -> Where:
@@ -28,30 +28,20 @@ class PathDraft:
         return ("comm_path", self.name, *keys)
 
 
-def check_name(name: str, what: str, where: Where, problems: Problems) -> None:
-    """Names appear in commands, messages and file names: keep them plain."""
-    if not re.match(NAME, name):
-        problems.add(
-            where,
-            f"{show(name)} can't be {what}'s name: use at most 63 letters, digits, - _ . "
-            "and begin with a letter or digit",
-        )
-
-
 def read_paths(document: Table, problems: Problems) -> list[PathDraft]:
     """Every [comm_path.NAME], checked one by one and against each other."""
-    tables = subtables(document, "comm_path", (), problems)
+    tables = subtables(document, "comm_path", "NAME", (), problems)
     if "comm_path" not in document:
         problems.add(
-            ("comm_path",),
-            "missing; write a table [comm_path.NAME] with a priority and each node's address "
+            (),
+            "comm paths are missing; write a table [comm_path.NAME] with a priority and each node's address "
             "for every network that joins the nodes",
         )
     drafts = [_read_path(name, table, problems) for name, table in tables.items()]
     nodes = nodes_of(drafts)
     for node in nodes:
         first = next(draft for draft in drafts if node in draft.addresses)
-        check_name(node, "a node", first.where(node), problems)
+        convert(Name, node, first.where(node), problems)
     if drafts and len(nodes) < 2:
         problems.add(
             ("comm_path",), "a cluster has at least two nodes: give the address of each on every comm path"
@@ -90,7 +80,7 @@ def notes(cluster: ClusterTable, paths: tuple[PathAddresses, ...]) -> Iterator[s
 
 def _read_path(name: str, table: Table, problems: Problems) -> PathDraft:
     where: Where = ("comm_path", name)
-    check_name(name, "a comm path", where, problems)
+    convert(Name, name, where, problems)
     known = parameters_of(PathTable)
     settings = read_known(PathTable, table, lambda key: (*where, key), problems)
     addresses: dict[str, Address | None] = {}
@@ -105,7 +95,8 @@ def _read_path(name: str, table: Table, problems: Problems) -> PathDraft:
             problems.add((*where, node), f"write the node's own address, not {show(value)}")
             address = None
         addresses[node] = address
-    return PathDraft(name, settings, addresses)
+    priority = read_one(PathTable, "priority", table, where, problems)
+    return PathDraft(name, settings, priority, addresses)
 
 
 def _check_nodes(draft: PathDraft, nodes: list[NodeId], drafts: list[PathDraft], problems: Problems) -> None:
@@ -133,13 +124,13 @@ def _check_families(draft: PathDraft, problems: Problems) -> None:
 def _check_priorities(drafts: list[PathDraft], problems: Problems) -> None:
     taken: dict[int, PathDraft] = {}
     for draft in drafts:
-        if draft.settings is None:
+        if draft.priority is None:
             continue
-        other = taken.setdefault(draft.settings.priority, draft)
+        other = taken.setdefault(draft.priority, draft)
         if other is not draft:
             problems.add(
                 draft.where("priority"),
-                f"comm path {show(other.name)} has priority {draft.settings.priority} too: give each its own",
+                f"comm path {show(other.name)} has priority {draft.priority} too: give each its own",
             )
 
 

@@ -19,5 +19,5 @@ def parse_duration(text: str) -> int:
 
 def format_duration(ms: int) -> str:
     """The shortest way to write `ms` (0 or more) so that `parse_duration` gives it back."""
-    unit = next(unit for unit, unit_ms in _UNIT_MS.items() if ms % unit_ms == 0 and (ms or unit == "ms"))
+    unit = next(unit for unit, unit_ms in _UNIT_MS.items() if ms % unit_ms == 0 and (ms or unit == "s"))
     return f"{ms // _UNIT_MS[unit]}{unit}"

@@ -6,13 +6,12 @@ import graphlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from agent.config.clusters import check_name
 from agent.config.lines import Where
 from agent.config.model import ResourceSetup
-from agent.config.reader import Table, parameters_of, read_known, refuse_unknown, subtables
+from agent.config.reader import Table, parameters_of, read_known, read_one, refuse_unknown, subtables
 from agent.config.resources import Kits, ResourceDraft, read_resource
-from agent.config.tables import HierarchyTable
-from agent.config.values import Problems, did_you_mean, show
+from agent.config.tables import HierarchyTable, Name
+from agent.config.values import Problems, convert, did_you_mean, show
 from agent.core.ids import HierarchyId, NodeId, Tag
 from agent.core.model import Hierarchy
 
@@ -30,7 +29,7 @@ def read_hierarchies(
     document: Table, nodes: list[NodeId], kits: Kits, problems: Problems
 ) -> list[HierarchyDraft]:
     """Every [hierarchy.NAME], checked one by one and against each other."""
-    tables = subtables(document, "hierarchy", (), problems)
+    tables = subtables(document, "hierarchy", "NAME", (), problems)
     drafts = [_read_hierarchy(name, table, nodes, kits, problems) for name, table in tables.items()]
     homes: dict[str, str] = {}  # tag -> hierarchy
     for draft in drafts:
@@ -79,31 +78,31 @@ def _read_hierarchy(
     name: str, table: Table, nodes: list[NodeId], kits: Kits, problems: Problems
 ) -> HierarchyDraft:
     where: Where = ("hierarchy", name)
-    check_name(name, "a hierarchy", where, problems)
+    convert(Name, name, where, problems)
     refuse_unknown(table, [*parameters_of(HierarchyTable), "resource"], where, problems)
     settings = read_known(HierarchyTable, table, lambda key: (*where, key), problems)
-    if settings is not None:
-        _check_nodes(settings, nodes, (*where, "nodes"), problems)
-    resources = subtables(table, "resource", where, problems)
+    own_nodes = read_one(HierarchyTable, "nodes", table, where, problems) or tuple(nodes)
+    _check_nodes(own_nodes, nodes, (*where, "nodes"), problems)
+    resources = subtables(table, "resource", "TAG", where, problems)
     if "resource" not in table:
         problems.add(where, f"has no resource; write a table [hierarchy.{name}.resource.TAG] for each")
-    own_nodes = [node for node in nodes if settings is None or node in settings.nodes]
+    running = [node for node in nodes if node in own_nodes]
     return HierarchyDraft(
         name=name,
         settings=settings,
         resources={
-            tag: read_resource(tag, resource, (*where, "resource", tag), own_nodes, kits, problems)
+            tag: read_resource(tag, resource, (*where, "resource", tag), running, kits, problems)
             for tag, resource in resources.items()
         },
     )
 
 
-def _check_nodes(settings: HierarchyTable, nodes: list[NodeId], where: Where, problems: Problems) -> None:
-    for position, node in enumerate(settings.nodes):
-        if node in settings.nodes[:position]:
+def _check_nodes(own_nodes: tuple[str, ...], nodes: list[NodeId], where: Where, problems: Problems) -> None:
+    for position, node in enumerate(own_nodes):
+        if node in own_nodes[:position]:
             problems.add((*where, position), f"{show(node)} is listed twice")
-        elif node not in nodes:
-            hint = did_you_mean(node, nodes) or f"; the comm paths name {', '.join(nodes) or 'none'}"
+        elif nodes and node not in nodes:
+            hint = did_you_mean(node, nodes) or f"; the comm paths name {', '.join(nodes)}"
             problems.add((*where, position), f"no node is called {show(node)}{hint}")
 
 
@@ -138,7 +137,7 @@ def _check_circles(draft: HierarchyDraft, problems: Problems) -> None:
             circle = _from_first(list(reversed(error.args[1]))[:-1], list(left))
             problems.add(
                 (*left[circle[0]].where, "depends_on"),
-                f"a circle of dependencies, {' -> '.join([*circle, circle[0]])}: leave one of them out",
+                f"a circle of dependencies: {' -> '.join([*circle, circle[0]])}; leave one of them out",
             )
             for tag in circle:
                 del left[tag]

@@ -7,28 +7,33 @@ import re
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.config import clusters, hierarchies
 from agent.config.errors import ConfigError, Problem
 from agent.config.lines import Where, find_lines
 from agent.config.model import AwsSetup, Config, PathAddresses, SelfFence
-from agent.config.reader import read, refuse_unknown, subtable
+from agent.config.reader import Table, read, refuse_unknown, subtable
 from agent.config.resources import Kits
 from agent.config.tables import ClusterTable
 from agent.config.values import Problems
 from agent.core.ids import NodeId
 from agent.core.model import Cluster, CommPath
 
+T = TypeVar("T")
+
 MAX_BYTES = 1 << 20  # a thousand resources fit in a tenth of it
 _TOP_KEYS = ("cluster", "comm_path", "hierarchy", "aws", "self_fence")
 _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
+_KEY_TUPLE, _KEY = re.compile(r"\('.*\)"), re.compile(r"'([^']*)'")
 _REMEDIES = (  # how tomllib's messages begin, and what to do
     ("Invalid value", "a string needs quotes, a list brackets; true and false are lower case"),
     ("Cannot overwrite a value", "this key or table was given before; keep one of them"),
+    ("Unclosed array", "a list ends with ]"),
     ("Cannot declare", "put all keys of a table under one header"),
     ("Expected newline", "one key = value on each line; a number can't begin with 0"),
     ("Expected '='", 'write key = "value"'),
+    ("Illegal character '\\n'", "a string ends on the line where it begins"),
     ("Found invalid character '\\n'", "a string ends on the line where it begins"),
     ("Unescaped '\\' in a string", "write \\\\ for a backslash, or put the string in single quotes"),
 )
@@ -42,7 +47,7 @@ def load(path: Path, kits: Kits) -> Config:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(path, [Problem(0, "", f"can't be read: {error.strerror}")]) from error
+        raise ConfigError(path, [Problem(0, "", f"can't be read: {error.strerror or error}")]) from error
     if len(data) > MAX_BYTES:
         raise ConfigError(path, [Problem(0, "", "is larger than 1 MiB; a configuration is a few kilobytes")])
     try:
@@ -58,16 +63,14 @@ def parse(text: str, source: Path, kits: Kits) -> Config:
     document, lines = _decode(text, source)
     problems = Problems(lines)
     refuse_unknown(document, _TOP_KEYS, (), problems)
-    if "cluster" in document:
-        cluster = read(ClusterTable, subtable(document, "cluster", (), problems), ("cluster",), problems)
-    else:
-        cluster = None
-        problems.add(("cluster",), "missing; write a table [cluster] with a name and a key_file")
+    if "cluster" not in document:
+        problems.add((), "the table [cluster] is missing; write one with a name and a key_file")
+    cluster = _read_table(ClusterTable, document, "cluster", problems) if "cluster" in document else None
     paths = clusters.read_paths(document, problems)
     nodes = clusters.nodes_of(paths)
     drafts = hierarchies.read_hierarchies(document, nodes, kits, problems)
-    aws = read(AwsSetup, subtable(document, "aws", (), problems), ("aws",), problems)
-    self_fence = read(SelfFence, subtable(document, "self_fence", (), problems), ("self_fence",), problems)
+    aws = _read_table(AwsSetup, document, "aws", problems)
+    self_fence = _read_table(SelfFence, document, "self_fence", problems)
     if found := problems.sorted():
         raise ConfigError(source, found)
     assert cluster is not None, "a refused table has a problem"
@@ -85,6 +88,11 @@ def parse(text: str, source: Path, kits: Kits) -> Config:
         self_fence=self_fence,
         notes=(*clusters.notes(cluster, addresses), *hierarchies.notes(drafts)),
     )
+
+
+def _read_table(cls: type[T], document: Table, key: str, problems: Problems) -> T | None:
+    table = subtable(document, key, (), problems)
+    return None if table is None else read(cls, table, (key,), problems)
 
 
 def _finish_cluster(
@@ -121,7 +129,7 @@ def _decode(text: str, source: Path) -> tuple[dict[str, Any], dict[Where, int]]:
 
 def _syntax_problem(message: str, text: str) -> Problem:
     position = _POSITION.search(message)
-    reason = _POSITION.sub("", message)
+    reason = _KEY_TUPLE.sub(lambda keys: f"[{'.'.join(_KEY.findall(keys[0]))}]", _POSITION.sub("", message))
     at_end = position is None or position[1] is None
     line = text.rstrip().count("\n") + 1 if at_end or position is None else int(position[1])
     remedy = next((remedy for start, remedy in _REMEDIES if reason.startswith(start)), "")

@@ -44,6 +44,7 @@ class AwsSetup:
         str | None,
         Meta(
             description="The region; else the instance's own, asked of IMDSv2.",
+            title="a region",
             pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}\Z",
             examples=["ap-northeast-1"],
         ),

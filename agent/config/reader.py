@@ -25,7 +25,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from agent.config.errors import BadParameter
 from agent.config.lines import Where, show_key
@@ -112,25 +112,40 @@ def refuse_unknown(keys: Iterable[str], known: Iterable[str], where: Where, prob
         problems.add((*where, key), f"unknown key{hint}")
 
 
-def subtable(table: Table, key: str, where: Where, problems: Problems) -> Table:
-    """The table at `key`; empty when there is none or when it is something else, which is a problem."""
+def read_one(cls: type[Any], key: str, table: Table, where: Where, problems: Problems) -> Any:
+    """One key alone: for what is compared with other tables even if the rest of this one was refused.
+
+    None when it is missing, and when it was refused.
+    """
+    return (
+        convert(parameters_of(cls)[key].hint, table[key], (*where, key), problems) if key in table else None
+    )
+
+
+def subtable(table: Table, key: str, where: Where, problems: Problems, below: str = "") -> Table | None:
+    """The table at `key`, empty when there is none; None when it is something else, which is a problem."""
     value = table.get(key, {})
     if isinstance(value, dict):
         return value
-    header = show_key((*where, key))
-    problems.add((*where, key), f"write a table, [{header}], not {show(value)}")
-    return {}
+    problems.add((*where, key), f"write a table, [{show_key((*where, key))}{below}], not {show(value)}")
+    return None
 
 
-def subtables(table: Table, key: str, where: Where, problems: Problems) -> dict[str, Table]:
-    """The tables named below `key`: {"eni-0": …} of [comm_path.eni-0]."""
-    named = subtable(table, key, where, problems)
-    return {name: subtable(named, name, (*where, key), problems) for name in named}
+def subtables(table: Table, key: str, placeholder: str, where: Where, problems: Problems) -> dict[str, Table]:
+    """The tables named below `key`, those of [comm_path.NAME] for example, by name."""
+    named = subtable(table, key, where, problems, below=f".{placeholder}") or {}
+    tables = {name: subtable(named, name, (*where, key), problems) for name in named}
+    return {name: each for name, each in tables.items() if each is not None}
+
+
+def inner_table(hint: Any) -> type[Any] | None:
+    """The dataclass that a field holds, such as a resource's limits; None for a plain value."""
+    inner = unwrap(hint)[0][0]
+    return inner if isinstance(inner, type) and dataclasses.is_dataclass(inner) else None
 
 
 def _read_value(hint: Any, value: Any, where: Where, problems: Problems) -> Any:
-    inner = unwrap(hint)[0][0]
-    if get_origin(inner) is None and dataclasses.is_dataclass(inner) and isinstance(inner, type):
+    if (inner := inner_table(hint)) is not None:
         if not isinstance(value, dict):
             problems.add(where, f"write a table, {{ key = value, … }}, not {show(value)}")
             return None

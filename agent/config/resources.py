@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from agent.config.clusters import check_name
 from agent.config.lines import Where
 from agent.config.model import ResourceSetup
-from agent.config.reader import Table, parameters_of, read_known, refuse_unknown, subtables
-from agent.config.tables import ResourceTable
-from agent.config.values import Problems, did_you_mean, show
+from agent.config.reader import Table, parameters_of, read_known, read_one, refuse_unknown, subtables
+from agent.config.tables import Name, ResourceTable
+from agent.config.values import Problems, convert, did_you_mean, show
 from agent.core.ids import NodeId, Tag
 from agent.core.model import Resource
 
@@ -22,6 +21,7 @@ class Kit(Protocol):
     kind: ClassVar[str]
     summary: ClassVar[str]
     Parameters: ClassVar[type[Any]]
+    default_check_interval_ms: ClassVar[int]
 
     @classmethod
     def can_check(cls, parameters: Any) -> bool:
@@ -39,29 +39,28 @@ class ResourceDraft:
     tag: str
     where: Where
     settings: ResourceTable | None
+    depends_on: tuple[str, ...]  # its children's tags as the file has them
     parameters: Mapping[NodeId, Any]
+    default_check_interval_ms: int  # its kit's
     can_check: bool
-
-    @property
-    def depends_on(self) -> tuple[str, ...]:
-        """Its children's tags as the file has them."""
-        return self.settings.depends_on if self.settings else ()
 
     @property
     def ignores_interval(self) -> bool:
         """A check interval was asked for, but nothing can check it."""
-        default = Resource.check_interval_ms
-        return not self.can_check and self.settings is not None and self.settings.check_interval_ms != default
+        return (
+            not self.can_check and self.settings is not None and self.settings.check_interval_ms is not None
+        )
 
     def resource(self) -> Resource:
         """The core's resource, once nothing is wrong with it."""
         assert self.settings is not None, self.tag
+        check_interval_ms = self.settings.check_interval_ms or self.default_check_interval_ms
         return Resource(
             tag=Tag(self.tag),
             kit=self.settings.kit,
-            depends_on=tuple(Tag(child) for child in self.settings.depends_on),
+            depends_on=tuple(Tag(child) for child in self.depends_on),
             limits=self.settings.core_limits(),
-            check_interval_ms=self.settings.check_interval_ms if self.can_check else 0,
+            check_interval_ms=check_interval_ms if self.can_check else 0,
             check_failures=self.settings.check_failures,
             local_recovery=self.settings.local_recovery,
             max_recoveries=self.settings.max_recoveries,
@@ -79,19 +78,27 @@ def read_resource(
     tag: str, table: Table, where: Where, nodes: list[NodeId], kits: Kits, problems: Problems
 ) -> ResourceDraft:
     """Read [hierarchy.H.resource.TAG], to be run by `nodes`."""
-    check_name(tag, "a resource", where, problems)
+    convert(Name, tag, where, problems)
     settings = read_known(ResourceTable, table, lambda key: (*where, key), problems)
     kit = _kit_of(table, where, kits, problems)
     parameters: dict[NodeId, Any] = {}
     if kit is not None:
         own = parameters_of(kit.Parameters)
-        assert not {*_COMMON, "node"} & {*own}, (
-            f"kit {kit.kind}: a parameter is named like a resource's own key"
-        )
+        for key in own.keys() & {*_COMMON, "node"}:
+            problems.add((*where, "kit"), f"{kit.kind} can't be used: each resource has a key {key} already")
         refuse_unknown(table, [*_COMMON, *own, "node"], where, problems)
         parameters = _read_parameters(kit, table, where, nodes, problems)
     can_check = kit is not None and all(kit.can_check(each) for each in parameters.values())
-    return ResourceDraft(tag, where, settings, parameters, can_check)
+    depends_on = read_one(ResourceTable, "depends_on", table, where, problems) or ()
+    return ResourceDraft(
+        tag=tag,
+        where=where,
+        settings=settings,
+        depends_on=depends_on,
+        parameters=parameters,
+        default_check_interval_ms=kit.default_check_interval_ms if kit else 0,
+        can_check=can_check,
+    )
 
 
 def _kit_of(table: Table, where: Where, kits: Kits, problems: Problems) -> type[Kit] | None:
@@ -109,7 +116,7 @@ def _read_parameters(
 ) -> dict[NodeId, Any]:
     """The kit's parameters on each node: the resource's, with what [… .node.NODE] says instead."""
     own = parameters_of(kit.Parameters)
-    overrides = subtables(table, "node", where, problems)
+    overrides = subtables(table, "node", "NODE", where, problems)
     for node, override in overrides.items():
         at = (*where, "node", node)
         if node not in nodes:

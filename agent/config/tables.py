@@ -17,7 +17,6 @@ from agent.config.errors import BadParameter
 from agent.core.model import Cluster, Heartbeat, Hierarchy, Limits, Resource
 from agent.core.states import Quorum, Switchback
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z"
 DAY_MS = 86_400_000
 
 Preset = Literal["fast", "balanced", "conservative"]
@@ -28,7 +27,15 @@ PRESETS: dict[str, Heartbeat] = {
     "conservative": Heartbeat(interval_ms=1_250, dead_after_ms=10_000),
 }
 
-Name = Annotated[str, Meta(pattern=NAME, examples=["app-01"])]
+# Names appear in commands, messages and file names: they are kept plain.
+Name = Annotated[
+    str,
+    Meta(
+        title="a name of at most 63 letters, digits, - _ . that begins with a letter or digit,",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z",
+        examples=["app-01"],
+    ),
+]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 ActionLimit = Annotated[int, Meta(ge=10, le=DAY_MS)]
 
@@ -149,9 +156,9 @@ class ResourceTable:
         tuple[str, ...],
         Meta(description="Tags of the same hierarchy that must be in service before it."),
     ] = Resource.depends_on
-    check_interval_ms: Annotated[int, Meta(description="Time between two checks.", ge=100, le=DAY_MS)] = (
-        Resource.check_interval_ms
-    )
+    check_interval_ms: Annotated[
+        int | None, Meta(description="Time between two checks; else what suits the kit.", ge=100, le=DAY_MS)
+    ] = None
     check_failures: Annotated[
         int, Meta(description="So many checks in a row out of time are a failure.", ge=1, le=1_000)
     ] = Resource.check_failures

@@ -104,7 +104,7 @@ def annotated(hint: Any, metas: tuple[Meta, ...]) -> Any:
 def expected(hint: Any) -> str:
     """What to write for a hint: `a whole number from 1 to 65535`, `an absolute path such as "/mnt/data"`."""
     alternatives, metas = unwrap(hint)
-    first = alternatives[0]
+    first, title = alternatives[0], _said(metas, "title")
     if get_origin(first) is tuple:
         return f"a list{_size(metas, 'item')}, each {expected(get_args(first)[0])}"
     if get_origin(first) is Literal:
@@ -112,11 +112,13 @@ def expected(hint: Any) -> str:
     if isinstance(first, EnumMeta):
         members: list[Enum] = list(first)
         return either(show(member) for member in members)
-    text = either(_NAMES[one][0] for one in alternatives)
+    text = title or either(_NAMES[one][0] for one in alternatives)
+    if title is None and len(alternatives) > 1 and first in _IP_TYPES:
+        text = _NAMES[first][0].replace("IPv4", "IP")
     if str in alternatives:
         text += _size(metas, "character")
     text += _bounds(metas, format_duration if first is Duration else str)
-    examples = next((meta.examples for meta in metas if meta.examples), None)
+    examples = _said(metas, "examples")
     said = (
         either(map(show, examples))
         if examples
@@ -132,7 +134,8 @@ def show(value: Any) -> str:
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
-        return f"a list of {len(value)}"
+        simple = not any(isinstance(item, dict | list) for item in value)
+        return f"[{', '.join(map(show, value))}]" if simple and len(value) <= 5 else f"a list of {len(value)}"
     text = json.dumps(value) if isinstance(value, str | bool) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 

@@ -1,0 +1,95 @@
+"""The TOML reference (docs/reference/toml.md), written from the same types that read the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.config.durations import format_duration
+from agent.config.model import AwsSetup, SelfFence
+from agent.config.reader import Parameter, inner_table, parameters_of
+from agent.config.resources import Kit, Kits
+from agent.config.tables import PRESETS, ClusterTable, HierarchyTable, LimitsTable, PathTable, ResourceTable
+from agent.config.values import Duration, expected, show, unwrap
+
+_INTRODUCTION = """\
+# cluster.toml
+
+Written from the code by `python -m tests.config.write_reference`; a test compares the two.
+
+One file describes the cluster; it is the same on every node. `kage check FILE` names everything that is
+wrong with it, each with line and key. Durations are strings of a whole number and a unit: `ms`, `s`,
+`min` or `h`. Names have at most 63 letters, digits, `-`, `_` and `.`. Paths are absolute.
+"""
+
+_PATH_NOTE = """\
+Besides these keys it holds the address of each node: `db-01 = "10.0.3.4"`. The cluster's nodes are those
+named here, and every comm path names every node. Use at least two, over networks that fail apart.
+"""
+
+_RESOURCE_NOTE = """\
+The parameters of its kit stand in the same table. Where they differ between nodes,
+`[hierarchy.NAME.resource.TAG.node.NODE]` overrides them for one node.
+"""
+
+
+def reference(kits: Kits) -> str:
+    """The whole page, as Markdown; the kits in the order of their names."""
+    sections = [
+        _INTRODUCTION,
+        _section("[cluster]", ClusterTable),
+        _presets(),
+        _section("[comm_path.NAME]", PathTable, _PATH_NOTE),
+        _section("[hierarchy.NAME]", HierarchyTable),
+        _section("[hierarchy.NAME.resource.TAG]", ResourceTable, _RESOURCE_NOTE),
+        _section("[hierarchy.NAME.resource.TAG.limits]", LimitsTable),
+        _section("[aws]", AwsSetup),
+        _section("[self_fence]", SelfFence),
+        "## The kits' parameters\n",
+        *(
+            _section(f'kit = "{kind}"', kits[kind].Parameters, _kit_note(kits[kind]), level="###")
+            for kind in sorted(kits)
+        ),
+    ]
+    return "\n".join(sections)
+
+
+def _section(title: str, cls: type[Any], note: str = "", level: str = "##") -> str:
+    rows = [_row(parameter) for parameter in parameters_of(cls).values()]
+    table = ["| key | write | default | |", "|---|---|---|---|", *rows]
+    return "\n".join([f"{level} `{title}`\n", *([note] if note else []), *table, ""])
+
+
+def _kit_note(kit: type[Kit]) -> str:
+    summary, interval = kit.summary, format_duration(kit.default_check_interval_ms)
+    return f"{summary[:1].upper()}{summary[1:]}. `check_interval` is {interval} unless given.\n"
+
+
+def _row(parameter: Parameter) -> str:
+    cells = (f"`{parameter.key}`", _written(parameter), _default(parameter), parameter.description)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _written(parameter: Parameter) -> str:
+    if inner_table(parameter.hint) is not None:
+        return "a table"
+    words = expected(parameter.hint)
+    return words.partition(" such as ")[0] if unwrap(parameter.hint)[0] == (Duration,) else words
+
+
+def _default(parameter: Parameter) -> str:
+    if parameter.required:
+        return "**required**"
+    default = parameter.default
+    if default is None or inner_table(parameter.hint) is not None:
+        return ""
+    if unwrap(parameter.hint)[0] == (Duration,):
+        return f'`"{format_duration(default)}"`'
+    return f"`{show(list(default) if isinstance(default, tuple) else default)}`"
+
+
+def _presets() -> str:
+    rows = [
+        f"| `{name}` | {format_duration(beat.interval_ms)} | {format_duration(beat.dead_after_ms)} |"
+        for name, beat in PRESETS.items()
+    ]
+    return "\n".join(["| preset | heartbeat_interval | dead_after |", "|---|---|---|", *rows, ""])

@@ -1,0 +1,46 @@
+"""The files that Kagemusha ships: the example cluster and the reference page."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from agent.config import load
+from agent.config.lines import find_lines
+from agent.config.resources import read_resource
+from agent.config.values import Problems
+from agent.core.ids import NodeId
+from recovery_kits.registry import kits
+from tests.config.write_reference import BUILT_IN, PAGE, current
+
+ROOT = Path(__file__).parents[2]
+GAROON = ROOT / "examples" / "garoon" / "cluster.toml"
+
+
+def test_the_example_cluster_loads() -> None:
+    config = load(GAROON, kits())
+    (hierarchy,) = config.cluster.hierarchies
+    assert hierarchy.nodes == config.cluster.nodes == ("db-01", "db-02")
+    order = [resource.tag for resource in hierarchy.resources]
+    assert order == ["fs-dir1", "cyde_5_0", "cyss_cbgrn", "route-vip", "ip-vip"]
+    intervals_ms = [resource.check_interval_ms for resource in hierarchy.resources]
+    assert all(interval_ms > 0 for interval_ms in intervals_ms)
+    assert [path.name for path in config.paths] == ["eni-0", "eni-1"]
+    assert len(config.notes) == 1  # quorum = "none"
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_a_kits_example_is_right(kind: str) -> None:
+    text = (ROOT / "recovery_kits" / kind / "example.toml").read_text()
+    problems = Problems(find_lines(text))
+    for name, hierarchy in tomllib.loads(text)["hierarchy"].items():
+        for tag, table in hierarchy["resource"].items():
+            where = ("hierarchy", name, "resource", tag)
+            read_resource(tag, table, where, [NodeId("db-01"), NodeId("db-02")], kits(), problems)
+    assert problems.sorted() == []
+
+
+def test_the_reference_page_is_what_the_code_reads() -> None:
+    assert PAGE.read_text() == current(), "run: python -m tests.config.write_reference"
