@@ -33,9 +33,9 @@ mkdir /mnt/disk /mnt/DIR1
 [ ! -e /proc/sysrq-trigger ] || mount --bind /dev/null /proc/sysrq-trigger
 hostname "$1"
 ip link set lo up
-trap '' CHLD
 echo ready
-read -r _ || exit 0
+# Until standard input ends; a parent that ignores CHLD has its dead children reaped by the kernel.
+exec env --ignore-signal=CHLD cat >/dev/null
 """
 
 
@@ -162,9 +162,9 @@ class Machine:
         """The start of a command line that runs the rest on this machine."""
         user = ["--user", "--preserve-credentials"] if os.geteuid() != 0 else []
         target = ["--target", str(self._init_pid)]
-        return ["nsenter", *target, *user, "--net", "--uts", "--mount", "--pid", "--"]
+        return ["nsenter", *target, *user, "--net", "--uts", "--mount", "--pid", f"--wdns={PROJECT}", "--"]
 
-    def pid_inside_outer(self) -> int:
+    def pid_in_outer(self) -> int:
         """Init's process number as the machine around this one counts."""
         status = Path(f"/proc/{self._init_pid}/status").read_text()
         numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[1:]
@@ -182,7 +182,6 @@ class Machine:
         done = subprocess.run(
             [*self.enter(), *argv],
             env=_environment(env or {}),
-            cwd=PROJECT,
             input=stdin,
             capture_output=True,
             text=True,
@@ -200,7 +199,6 @@ class Machine:
             entered = subprocess.Popen(
                 [*self.enter(), *argv],
                 env=_environment(env or {}),
-                cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

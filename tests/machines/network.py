@@ -1,29 +1,35 @@
-"""The VPC's wires: each machine's devices end on the VPC, which routes between them.
+"""The VPC's subnets: one bridge for each device of each machine, and the VPC routes between them.
 
 Faults live on the VPC's side as nftables rules, so that a node sees its carrier up, as on EC2.
-The whole rule set is written at once on every change: what `faults` says is what holds.
+The whole rule set is written at once on every change: what `faults` says is what holds. IMDS is
+the hypervisor's, so no fault reaches it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
+from typing import Literal
 
 from tests.machines.machine import Machine
+
+METADATA_ADDRESS = "169.254.169.254"
 
 
 @dataclass(frozen=True)
 class Device:
-    """One network device of a machine. The gateway is the subnet's first address."""
+    """One network device of a machine, on a subnet whose first address is the gateway's."""
 
     name: str  # "eth0"
     address: IPv4Interface  # 10.0.3.4/24
     mac: str
 
     @property
-    def gateway(self) -> str:
+    def gateway(self) -> IPv4Interface:
         """The VPC's address on this subnet."""
-        return str(self.address.network[1])
+        network = self.address.network
+        return IPv4Interface(f"{network[1]}/{network.prefixlen}")
 
 
 @dataclass(frozen=True)
@@ -32,88 +38,107 @@ class Fault:
 
     machine: str
     device: str
-    direction: str = "both"
+    direction: Literal["from", "to", "both"] = "both"
     loss_percent: float = 100.0
 
 
 class Network:
-    """The VPC and the machines plugged into it."""
+    """A booted VPC and the devices that machines plug into it."""
 
-    def __init__(self, vpc: Machine) -> None:
+    def __init__(self, vpc: Machine, own: tuple[str, ...]) -> None:
+        """`own` are addresses of the VPC itself, such as the clients'."""
         self._vpc = vpc
-        self.faults: tuple[Fault, ...] = ()
-
-    def start(self, addresses: tuple[str, ...]) -> None:
-        """Make the (booted) VPC a router that itself has `addresses`, e.g. the clients' 10.0.1.10."""
-        settings = (
-            "net.ipv4.ip_forward=1",
-            "net.ipv4.conf.all.rp_filter=0",
-            "net.ipv4.conf.default.rp_filter=0",
-        )
-        _set(self._vpc, settings)
-        _ip(self._vpc, *(f"address add {address}/32 dev lo" for address in addresses))
+        self._devices: dict[str, tuple[Device, ...]] = {}
+        _configure(vpc, {"ip_forward": 1, "conf/all/rp_filter": 0, "conf/default/rp_filter": 0})
+        _ip(vpc, *(f"address add {address}/32 dev lo" for address in (*own, METADATA_ADDRESS)))
         self.set_faults()
 
-    def plug_in(self, machine: Machine, devices: tuple[Device, ...]) -> None:
-        """Connect a freshly booted machine: the first device has the default route.
-
-        What is sent from a device's own address leaves by that device (as ec2-net-utils sets it up).
-        """
-        wires = [(device, f"{machine.name}-{device.name}") for device in devices]
-        self.unplug(machine, devices)
-        pid = machine.pid_inside_outer()
-        _set(machine, ("net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0"))
-        for device, wire in wires:
-            peer = f"peer name {device.name} address {device.mac} netns {pid}"
+    def add(self, machine: str, devices: tuple[Device, ...]) -> None:
+        """Make the subnets that the machine of this name plugs into."""
+        self._devices[machine] = devices
+        for device in devices:
+            subnet = _subnet(machine, device.name)
             _ip(
                 self._vpc,
-                f"link add {wire} type veth {peer}",
-                f"address add {device.gateway}/{device.address.network.prefixlen} dev {wire}",
-                f"link set {wire} up",
+                f"link add {subnet} type bridge",
+                f"address add {device.gateway} dev {subnet}",
+                f"link set {subnet} up",
             )
-        for table, device in enumerate(devices, start=1):
+
+    def plug_in(self, machine: Machine) -> None:
+        """Connect a freshly booted machine; its first device has the default route.
+
+        What is sent from a device's own address leaves by that device, as ec2-net-utils sets it up.
+        """
+        _configure(machine, {"conf/all/rp_filter": 0, "conf/default/rp_filter": 0})
+        pid = machine.pid_in_outer()
+        for table, device in enumerate(self._devices[machine.name], start=1):
+            subnet = _subnet(machine.name, device.name)
+            port = f"{subnet}.p"
+            # After a power cut the kernel takes the old wire away in its own time.
+            self._vpc.run("ip", "link", "delete", port, check=False)
+            _ip(
+                self._vpc,
+                f"link add {port} type veth peer name {device.name} address {device.mac} netns {pid}",
+                f"link set {port} master {subnet} up",
+            )
+            gateway = f"via {device.gateway.ip} dev {device.name}"
             _ip(
                 machine,
                 f"link set {device.name} up",
                 f"address add {device.address} dev {device.name}",
-                f"route add default via {device.gateway} dev {device.name} metric {table}",
-                f"route add default via {device.gateway} dev {device.name} table {table}",
+                f"route add default {gateway} metric {table}",
+                f"route add default {gateway} table {table}",
                 f"rule add from {device.address.ip} lookup {table}",
             )
 
-    def unplug(self, machine: Machine, devices: tuple[Device, ...]) -> None:
-        """Take a machine's wires away, if they are still there after a power cut."""
-        for device in devices:
-            self._vpc.run("ip", "link", "delete", f"{machine.name}-{device.name}", check=False)
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults there are."""
+        return self._faults
 
     def set_faults(self, *faults: Fault) -> None:
-        """Replace all faults by these; none heals the network."""
-        self.faults = faults
-        rules = ["table inet faults { }", "delete table inet faults", "table inet faults {"]
-        for direction, hook, key in (("from", "prerouting", "iifname"), ("to", "postrouting", "oifname")):
-            rules.append(f"chain {hook} {{ type filter hook {hook} priority -300; policy accept;")
-            rules += [_rule(fault, key) for fault in faults if fault.direction in (direction, "both")]
-            rules.append("}")
-        self._vpc.run("nft", "-f", "-", stdin="\n".join([*rules, "}"]))
+        """Put these faults in the place of all others; none heals the network."""
+        rules = ["table inet faults {}", "delete table inet faults", "table inet faults {"]
+        rules += _chain("prerouting", "iifname", "daddr", [each for each in faults if each.direction != "to"])
+        rules += _chain(
+            "postrouting", "oifname", "saddr", [each for each in faults if each.direction != "from"]
+        )
+        self._vpc.run("nft", "-f", "-", stdin="\n".join([*rules, "}", ""]))
+        self._faults = faults
 
     def add_faults(self, *faults: Fault) -> None:
         """These as well as those that are there."""
         self.set_faults(*self.faults, *faults)
 
+    def cut(self, machine: str, *devices: str) -> None:
+        """Lose everything that the machine sends or gets by these devices; by all if none is named."""
+        names = devices or tuple(device.name for device in self._devices[machine])
+        self.add_faults(*(Fault(machine, name) for name in names))
 
-def _rule(fault: Fault, key: str) -> str:
-    per_mille = round(fault.loss_percent * 10)
-    sometimes = "" if per_mille >= 1000 else f"numgen random mod 1000 < {per_mille} "
-    return f'{key} "{fault.machine}-{fault.device}" {sometimes}drop'
+    def heal(self, machine: str | None = None) -> None:
+        """Take the faults of one machine away, or all."""
+        self.set_faults(*(each for each in self.faults if machine not in (None, each.machine)))
+
+
+def _subnet(machine: str, device: str) -> str:
+    return f"{machine}-{device}"
+
+
+def _chain(hook: str, device_key: str, metadata_key: str, faults: list[Fault]) -> list[str]:
+    rules = []
+    for fault in faults:
+        per_mille = round(fault.loss_percent * 10)
+        sometimes = "" if per_mille >= 1000 else f"numgen random mod 1000 < {per_mille} "
+        rules.append(f'{device_key} "{_subnet(fault.machine, fault.device)}" {sometimes}drop')
+    head = f"chain {hook} {{ type filter hook {hook} priority -300; policy accept;"
+    return [head, f"ip {metadata_key} {METADATA_ADDRESS} accept", *rules, "}"]
 
 
 def _ip(machine: Machine, *commands: str) -> None:
     machine.run("ip", "-batch", "-", stdin="\n".join(commands) + "\n")
 
 
-def _set(machine: Machine, settings: tuple[str, ...]) -> None:
-    script = "\n".join(
-        f"echo {value} > /proc/sys/{key.replace('.', '/')}"
-        for key, value in (setting.split("=") for setting in settings)
-    )
+def _configure(machine: Machine, settings: Mapping[str, int]) -> None:
+    script = "".join(f"echo {value} > /proc/sys/net/ipv4/{key}\n" for key, value in settings.items())
     machine.run("sh", "-ec", script)

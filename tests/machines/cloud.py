@@ -1,0 +1,107 @@
+"""AWS as a machine of the VPC sees it: one process on the VPC with the test server, IMDS and the router.
+
+The lab, which lives outside the VPC's network, controls it by a Unix socket. Run as
+`python -m tests.machines.cloud SOCKET`; the world it made is the socket's `/_test/world`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from tests.aws_server import AwsServer, Control, World, reference_world
+from tests.machines.network import METADATA_ADDRESS
+from tests.machines.router import Router, targets
+
+ADDRESS, PORT = "10.0.0.2", 4566
+FIRST_METADATA_PORT = 8001
+ANSWER_LIMIT_S = 10.0
+URL = f"http://{ADDRESS}:{PORT}"
+
+
+def metadata_url(index: int) -> str:
+    """Where the node of that index (0 is the first) finds its IMDS."""
+    return f"http://{METADATA_ADDRESS}:{FIRST_METADATA_PORT + index}"
+
+
+class Cloud(Control):
+    """The controls of a running cloud, from the host's side."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(URL)
+        self.path = path
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers yet."""
+        try:
+            self._ask("faults")
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
+
+    def world(self) -> World:
+        """The reference cluster's ids."""
+        return msgspec.convert(self._ask("world"), World)
+
+    def routes(self) -> dict[str, dict[str, str]]:
+        """Route table id -> destination -> ENI id; "" for a route that points nowhere."""
+        found: dict[str, dict[str, str]] = self._ask("routes")
+        return found
+
+    def _ask(self, name: str, body: Sequence[Any] | dict[str, Any] | None = None) -> Any:
+        connection = http.client.HTTPConnection("localhost", timeout=ANSWER_LIMIT_S)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.sock.settimeout(ANSWER_LIMIT_S)
+            connection.sock.connect(str(self.path))
+            method, data = ("GET", None) if body is None else ("POST", json.dumps(body))
+            connection.request(method, f"/_test/{name}", data)
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise ValueError(f"{name}: {text.decode(errors='replace')}")
+        return json.loads(text)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 (werkzeug's name for it)
+        """Say nothing: the journal has it."""
+
+
+def main() -> None:
+    """Serve until told to end."""
+    stop = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before any thread: only sigwait sees them
+    with AwsServer(ADDRESS, PORT) as server:
+        client = server.ec2()
+        world = reference_world(client)
+        client.close()
+        for index, node in enumerate(world.nodes):
+            server.add_metadata(world.profile(node.name), METADATA_ADDRESS, FIRST_METADATA_PORT + index)
+        router = Router(world.region)
+        app = server._app
+        app.applied = router.applied
+        app.faults.forget()  # the journal begins with the agents' calls
+        app._controls["/_test/world"] = lambda _body: json.loads(world.to_json())
+        app._controls["/_test/routes"] = lambda _body: targets(world)
+        local = make_server(f"unix://{sys.argv[1]}", 0, app, threaded=True, request_handler=_Quiet)
+        threading.Thread(target=local.serve_forever, daemon=True).start()
+        signal.sigwait(stop)
+        router.close()
+
+
+if __name__ == "__main__":
+    main()
