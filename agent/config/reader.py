@@ -23,8 +23,10 @@ A kit declares its parameters like this, and so do the agent's own tables (table
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
 from agent.config.errors import BadParameter
@@ -47,8 +49,14 @@ class Parameter:
     description: str
 
 
-def parameters_of(cls: type[Any]) -> dict[str, Parameter]:
+def parameters_of(cls: type[Any]) -> Mapping[str, Parameter]:
     """The fields of a dataclass, by TOML key."""
+    key: Any = cls
+    return _parameters_of(key)
+
+
+@functools.cache  # a file asks for each class many times; there are as many as kits
+def _parameters_of(cls: Any) -> Mapping[str, Parameter]:
     hints = get_type_hints(cls, include_extras=True)
     found = {}
     for field in dataclasses.fields(cls):
@@ -65,7 +73,7 @@ def parameters_of(cls: type[Any]) -> dict[str, Parameter]:
             default=None if default is MISSING else default,
             description=next((meta.description for meta in metas if meta.description), ""),
         )
-    return found
+    return MappingProxyType(found)
 
 
 def toml_key(name: str) -> str:
