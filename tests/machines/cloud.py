@@ -54,6 +54,10 @@ class Cloud(Control):
         """The reference cluster's ids."""
         return msgspec.convert(self._ask("world"), World)
 
+    def begin_routing(self) -> None:
+        """Let the router follow the route tables, now that the subnets are there."""
+        self._ask("router", {})
+
     def routes(self) -> dict[str, dict[str, str]]:
         """Route table id -> destination -> ENI id; "" for a route that points nowhere."""
         found: dict[str, dict[str, str]] = self._ask("routes")
@@ -96,6 +100,7 @@ def main() -> None:
         app.applied = router.applied
         app.faults.forget()  # the journal begins with the agents' calls
         app._controls["/_test/world"] = lambda _body: json.loads(world.to_json())
+        app._controls["/_test/router"] = lambda _body: router.program()
         app._controls["/_test/routes"] = lambda _body: targets(world)
         local = make_server(f"unix://{sys.argv[1]}", 0, app, threaded=True, request_handler=_Quiet)
         threading.Thread(target=local.serve_forever, daemon=True).start()

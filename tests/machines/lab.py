@@ -99,6 +99,7 @@ class ClusterLab:
                 Device(each.device, IPv4Interface(f"{each.address}/24"), each.mac) for each in node.interfaces
             )
             self.network.add(node.name, tuple(devices))
+        self.cloud.begin_routing()
         key = secrets.token_hex(32) + "\n"
         for name in NODES:
             disk = self.directory / name

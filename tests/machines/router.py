@@ -20,7 +20,7 @@ Routes = dict[tuple[int, str], str]  # (Linux table, destination) -> "10.1.0.10/
 
 
 class Router:
-    """Programs the network namespace it runs in after each call that changes a route."""
+    """Programs the network namespace it runs in when told to, and after each call that changes a route."""
 
     def __init__(self, region: str) -> None:
         self._region = region
@@ -34,7 +34,11 @@ class Router:
     def applied(self, operation: str) -> None:
         """A call was applied; those that only read change no route."""
         if operation.startswith("ec2:") and not operation.startswith("ec2:Describe"):
-            self._wake.set()
+            self.program()
+
+    def program(self) -> None:
+        """Follow the tables as they are now, soon; the subnets they point into must be there."""
+        self._wake.set()
 
     def close(self) -> None:
         """End the thread."""
@@ -43,14 +47,16 @@ class Router:
         self._thread.join()
 
     def _work(self) -> None:
-        while not self._ending:
-            self._wake.clear()  # before reading: a change meanwhile wakes it again
-            sources, routes = _wanted(self._region)
-            self._program(sources, routes)
-            self._sources, self._routes = sources, routes
+        while True:
             self._wake.wait()
+            self._wake.clear()  # before reading: a change meanwhile wakes it again
+            if self._ending:
+                return
+            sources, routes = _wanted(self._region)
+            self._apply(sources, routes)
+            self._sources, self._routes = sources, routes
 
-    def _program(self, sources: set[tuple[int, str]], routes: Routes) -> None:
+    def _apply(self, sources: set[tuple[int, str]], routes: Routes) -> None:
         """`replace` moves a route without a moment in which there is none."""
         new = (
             f"rule add from {source} priority {table} lookup {table}"
