@@ -120,16 +120,17 @@ class Comm:
     async def run(self) -> None:
         """Speak and listen until cancelled; OSError at once if a port is taken by another program."""
         with contextlib.ExitStack() as stack:
-            self._heartbeats.open(stack)
-            listeners = {
+            listeners = {  # first: these are refused while another agent has the port
                 name: stack.enter_context(sockets.listener(path.addresses[self.me], path.port))
                 for name, path in self._paths.items()
             }
+            self._heartbeats.open(stack)
             async with asyncio.TaskGroup() as group:
                 for name, path in self._paths.items():
                     remotes = frozenset(str(address) for address in path.addresses.values())
-                    group.create_task(self._heartbeats.listen(name))
                     group.create_task(self._inbox.accept(name, listeners[name], remotes, group))
+                for name, ear in self._heartbeats.ears(stack):
+                    group.create_task(self._heartbeats.listen(name, ear))
                 for peer in self._peers.values():
                     group.create_task(peer.outbox.run())
                 group.create_task(self._heartbeats.beat())

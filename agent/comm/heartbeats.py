@@ -1,9 +1,10 @@
-"""Heartbeats over UDP: one socket per comm path, one datagram per peer and path each interval.
+"""Heartbeats over UDP: one datagram per peer and comm path each interval.
 
 Invariants: sending keeps to absolute deadlines (no drift), and a loop that was late skips what it missed
-(no burst); a flood on one socket yields to the loop after a bounded number of datagrams; the kernel's
-refusals are counted and never raised; what is rejected costs as little as possible, in this order:
-length, header, counter, seal, body, echo.
+(no burst); a flood on one socket yields to the loop after a bounded number of datagrams, and a
+stranger's doesn't fill the sockets that peers' datagrams come in by; the kernel's refusals are counted
+and never raised; what is rejected costs as little as possible, in this order: length, header, counter,
+seal, body, echo.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
 from agent.comm import sockets
@@ -70,6 +71,16 @@ class Heartbeats:
         for name, path in self._paths.items():
             self._sockets[name] = stack.enter_context(sockets.udp(path.addresses[self._me], path.port))
 
+    def ears(self, stack: ExitStack) -> Iterator[tuple[PathId, socket.socket]]:
+        """Every socket to `listen` on: one per comm path for strangers, one for each peer there."""
+        for name, path in self._paths.items():
+            yield name, self._sockets[name]
+            for node, remote in path.addresses.items():
+                if node != self._me and (
+                    ear := sockets.udp_from(path.addresses[self._me], remote, path.port)
+                ):
+                    yield name, stack.enter_context(ear)
+
     async def beat(self) -> None:
         """Speak everywhere each interval, until cancelled."""
         loop = asyncio.get_running_loop()
@@ -86,14 +97,16 @@ class Heartbeats:
                 if path in session.paths:
                     self._send(peer, path)
 
-    async def listen(self, path: PathId) -> None:
-        """Hear what comes in on one comm path, until cancelled."""
-        loop, sock = asyncio.get_running_loop(), self._sockets[path]
+    async def listen(self, path: PathId, ear: socket.socket) -> None:
+        """Hear what comes in by one socket of a comm path, until cancelled."""
+        loop = asyncio.get_running_loop()
         buffer = memoryview(bytearray(MAX_DATAGRAM_BYTES + 1))  # one more: too long ones show
         while True:
             for _ in range(_DRAIN):
                 try:
-                    length = await loop.sock_recv_into(sock, buffer)
+                    length = await loop.sock_recv_into(ear, buffer)
+                except ConnectionRefusedError:
+                    pass  # says only that nobody listens there for what I sent
                 except OSError:
                     self._tally.drop(Trouble.RECEIVE_FAILED)
                     await asyncio.sleep(self._interval_s)
@@ -127,7 +140,8 @@ class Heartbeats:
         except BadDatagram as bad:
             self._tally.drop(bad.reason)
             return
-        now, stranger = self._now(), header.incarnation != session.incarnation
+        now = self._now()
+        waits = header.incarnation != session.incarnation or not line.is_up(now.at)
         try:
             heard = session.hear(path, header.incarnation, header.counter, frame, now)
         except BadDatagram as bad:
@@ -135,7 +149,7 @@ class Heartbeats:
         else:
             self._tally.heard += 1
             self._on_heard(header.sender, path, frame, heard, now.at)
-        if stranger and line.may_prompt(now.at):  # a new life needn't wait an interval to be believed
+        if waits and line.may_prompt(now.at):  # to be believed, a new life needn't wait for an interval
             self._send(header.sender, path)
 
     def _now(self) -> Moment:

@@ -72,12 +72,13 @@ def load(path: Path) -> Keyring:
         ) from exc
     except OSError as exc:
         raise KeyFileError(path, f"can't be opened: {exc.strerror}") from exc
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         _check_owner(path, os.fstat(descriptor))
-        try:
-            text = file.read(MAX_FILE_BYTES + 1)
-        except OSError as exc:
-            raise KeyFileError(path, f"can't be read: {exc.strerror}") from exc
+        text = os.read(descriptor, MAX_FILE_BYTES + 1)
+    except OSError as exc:
+        raise KeyFileError(path, f"can't be read: {exc.strerror}") from exc
+    finally:
+        os.close(descriptor)
     return Keyring(_parse(path, text))
 
 

@@ -123,7 +123,7 @@ class PathSession:
         return 100 * (1 - counted / span)
 
     def may_prompt(self, at: Instant) -> bool:
-        """Whether to answer a new life at once: at most once each interval, so that nobody can drive it."""
+        """Whether to answer at once: at most once each interval, so that nobody can drive it."""
         if self._prompted_at is not None and at - self._prompted_at < self._heartbeat.interval_ms:
             return False
         self._prompted_at = at

@@ -15,8 +15,23 @@ _BACKLOG = 16
 
 
 def udp(local: Address, port: int) -> socket.socket:
-    """A non-blocking UDP socket on that address; OSError if another program has the port."""
+    """A non-blocking UDP socket on that address, for sending and for whatever strangers send."""
     return _bound(socket.SOCK_DGRAM, local, port)
+
+
+def udp_from(local: Address, remote: Address, port: int) -> socket.socket | None:
+    """A socket beside that one to which the kernel gives what that peer sends, and nothing else.
+
+    A stranger's flood then fills the other one's buffer and not this one's. None when there is no route
+    to the peer yet: what it sends arrives at the other one.
+    """
+    sock = _bound(socket.SOCK_DGRAM, local, port)
+    try:
+        sock.connect((str(remote), port))
+    except OSError:
+        sock.close()
+        return None
+    return sock
 
 
 def listener(local: Address, port: int) -> socket.socket:
@@ -48,6 +63,7 @@ def _bound(kind: socket.SocketKind, local: Address, port: int) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # several of this user's on one port
         sock.bind((str(local), port))
         undo.pop_all()
         return sock
