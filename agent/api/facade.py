@@ -186,7 +186,13 @@ def _resource_on(report: HierarchyReport | None, tag: str) -> ResourceOnNode:
 
 def _silent(node: Node, name: NodeId) -> str:
     peer = node.state.peers.get(name)
-    return "it hasn't reported yet" if peer is None else f"its agent is {peer.standing.value}"
+    match peer.standing if peer else None:
+        case PeerStanding.LEFT:
+            return "its agent was stopped"
+        case PeerStanding.LOST:
+            return "it is lost"
+        case _:
+            return "it hasn't reported yet"
 
 
 def _worst(states: list[str]) -> str:

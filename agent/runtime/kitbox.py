@@ -26,14 +26,15 @@ class KitBox:
     ) -> None:
         self._me, self._log_line = me, log_line
         self._run = Runner(runtime_dir / "output")
-        self._aws = AwsSession(
-            aws.region, connect_timeout_ms=aws.connect_timeout_ms, read_timeout_ms=aws.read_timeout_ms
-        )
+        self._aws_setup, self._aws = aws, _session(aws)
         self._kinds = kits()
         self._needs_aws = False
 
     def make(self, config: Config) -> Mapping[Tag, Kit[Any]]:
         """A kit for each resource that may run on this node."""
+        if config.aws != self._aws_setup:
+            self._aws.close()
+            self._aws_setup, self._aws = config.aws, _session(config.aws)
         made = dict[Tag, Kit[Any]]()
         for tag, setup in config.resources.items():
             if self._me in setup.parameters:
@@ -59,3 +60,9 @@ class KitBox:
             self._log_line(tag, line)
 
         return Tools(tag=tag, node=self._me, run=self._run, aws=self._aws, log=log)
+
+
+def _session(aws: AwsSetup) -> AwsSession:
+    return AwsSession(
+        aws.region, connect_timeout_ms=aws.connect_timeout_ms, read_timeout_ms=aws.read_timeout_ms
+    )

@@ -62,6 +62,7 @@ class RouteKit(Kit[RouteParameters]):
     """Routes to one destination, e.g. 10.1.0.10/32, in any number of tables."""
 
     kind = "route"
+    uses_aws = True
     summary = "VPC routes that lead a virtual IP to this node"
     Parameters: ClassVar[type[Any]] = RouteParameters
     default_check_interval_ms = 30_000  # at most two Describe calls a minute
