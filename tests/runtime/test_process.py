@@ -110,7 +110,7 @@ def test_a_failure_carries_the_code_and_the_last_4_kib(run: Runner) -> None:
 def test_a_missing_program_is_told_from_one_that_fails(run: Runner) -> None:
     with pytest.raises(FileNotFoundError, match="/no/such/program"):
         asyncio.run(run("/no/such/program"))
-    with pytest.raises(CommandFailed, match="exited with 126: ./etc/passwd.: Permission denied"):
+    with pytest.raises(CommandFailed, match=r"exited with 126: ./etc/passwd.: Permission denied"):
         asyncio.run(run("/etc/passwd"))
     with pytest.raises(CommandFailed, match="exited with 127"):
         asyncio.run(run("sh", "-c", "no-such-command"))

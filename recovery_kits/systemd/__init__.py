@@ -1,0 +1,5 @@
+"""The `systemd` kit: a unit."""
+
+from recovery_kits.systemd.kit import SystemdKit
+
+__all__ = ["SystemdKit"]

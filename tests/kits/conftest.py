@@ -1,0 +1,22 @@
+"""Fixtures of the local kits' tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.runtime.process import Runner
+from tests.kits.fakes import Table
+
+
+@pytest.fixture
+def table() -> Table:
+    """A scripted `run`."""
+    return Table()
+
+
+@pytest.fixture
+def real_run(tmp_path: Path) -> Runner:
+    """The agent's own `run`, losing patience soon."""
+    return Runner(tmp_path / "output", grace_ms=200, abandon_ms=500)
