@@ -13,7 +13,6 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     CredentialRetrievalError,
-    HTTPClientError,
     MetadataRetrievalError,
     NoCredentialsError,
     ParamValidationError,
@@ -79,14 +78,12 @@ def _in_our_words(service: str, operation: str) -> Any:
 def _own_failure(error: Exception) -> tuple[AwsFault, str]:
     """The kind of an error that botocore raised itself, without an answer that it could read."""
     match error:
-        case MetadataRetrievalError():
-            return AwsFault.NETWORK, "check that IMDSv2 is enabled on this instance"
-        case NoCredentialsError() | PartialCredentialsError() | CredentialRetrievalError():
+        case MetadataRetrievalError() | CredentialRetrievalError():
+            return AwsFault.NETWORK, "check that this instance has IMDSv2 enabled"
+        case NoCredentialsError() | PartialCredentialsError():
             return AwsFault.AUTH, CREDENTIALS_STEP
-        case HTTPClientError():  # all of botocore's connection errors and time-outs
-            return AwsFault.NETWORK, ""
         case ParamValidationError():
             return AwsFault.REFUSED, ""
         case ResponseParserError():  # EC2's 500 without a body that it could read
             return AwsFault.SERVER, ""
-    return AwsFault.REFUSED, ""
+    return AwsFault.NETWORK, ""  # could not connect, was cut off, timed out: AWS has told nothing

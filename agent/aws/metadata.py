@@ -81,9 +81,10 @@ def _read(connection: http.client.HTTPConnection) -> Machine:
 def _ask(connection: http.client.HTTPConnection, method: str, path: str, headers: Mapping[str, str]) -> str:
     connection.request(method, path, headers=dict(headers))
     reply = connection.getresponse()
-    body = reply.read(LONGEST_PAGE)
-    if reply.status == 200:
-        return body.decode().strip()
-    kind = AwsFault.SERVER if reply.status >= 500 else AwsFault.REFUSED
-    text = f"{method} {path} was answered with {reply.status}"
+    body = reply.read(LONGEST_PAGE).decode("latin1").strip()
+    if reply.status == 200 and body:
+        return body
+    unsure = reply.status >= 500 or reply.status == 200  # an empty page is no answer either
+    kind = AwsFault.SERVER if unsure else AwsFault.REFUSED
+    text = f"{method} {path} was answered with {reply.status}{'' if body else ' and nothing more'}"
     raise AwsError(kind, OPERATION, str(reply.status), text, UNREACHABLE_STEP)

@@ -1,0 +1,92 @@
+"""A route kit on one node of the reference cluster, driven from plain tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import closing
+from ipaddress import ip_network
+from typing import Any, NoReturn, TypeVar
+
+from agent.aws import AwsSession
+from recovery_kits.contract import Check, Finding, Tools
+from recovery_kits.route import RouteKit, RouteParameters
+from tests.aws_server import REGION, AwsServer, World
+
+T = TypeVar("T")
+
+
+async def no_command(*argv: str, env: object = None, log: object = None) -> NoReturn:
+    """The kit runs no commands."""
+    raise AssertionError(argv)
+
+
+class Agent:
+    """An event loop and an AWS session, as an agent has one of each; close it."""
+
+    def __init__(self, read_timeout_ms: int = 2_000) -> None:
+        self.runner, self.aws = asyncio.Runner(), AwsSession(REGION, read_timeout_ms=read_timeout_ms)
+
+    def close(self) -> None:
+        """End the loop and the session."""
+        self.aws.close()
+        self.runner.close()
+
+
+class Node:
+    """`name` in the reference cluster, which acts through `agent`."""
+
+    def __init__(self, agent: Agent, world: World, name: str) -> None:
+        self.agent, self.world = agent, world
+        self.interface = world.node(name).interfaces[0].id
+        self._tools = Tools(tag="route-vip", node=name, run=no_command, aws=agent.aws)
+
+    def kit(self, **changes: Any) -> RouteKit:
+        """A kit for the world's tables and this node's ENI, unless told otherwise."""
+        usual: dict[str, Any] = {
+            "destination": ip_network(self.world.destination),
+            "route_tables": self.world.route_tables,
+            "interface": self.interface,
+        }
+        return RouteKit(RouteParameters(**(usual | changes)), self._tools)
+
+    def restore(self, **changes: Any) -> None:
+        """Run the action to its end."""
+        self._run(self.kit(**changes).restore())
+
+    def restore_in_vain(self, within_s: float) -> None:
+        """Cut the action short, as the agent does when its time is up."""
+        self._run(asyncio.wait_for(self.kit().restore(), within_s))
+
+    def remove(self, **changes: Any) -> None:
+        """Run the action to its end."""
+        self._run(self.kit(**changes).remove())
+
+    def recover(self, **changes: Any) -> None:
+        """Run the action to its end."""
+        self._run(self.kit(**changes).recover())
+
+    def check(self, **changes: Any) -> Check:
+        """The answer of quick_check."""
+        return self._run(self.kit(**changes).quick_check())
+
+    def validate(self, **changes: Any) -> Sequence[Finding]:
+        """What validate finds."""
+        return self._run(self.kit(**changes).validate())
+
+    def _run(self, action: Coroutine[Any, Any, T]) -> T:
+        return self.agent.runner.run(action)
+
+
+def targets(server: AwsServer, world: World, destination: str | None = None) -> list[str | None]:
+    """Where each of the world's tables leads the destination: an ENI's id, or None."""
+    wanted = ip_network(destination or world.destination)
+    with closing(server.ec2()) as client:
+        described = client.describe_route_tables(RouteTableIds=list(world.route_tables))["RouteTables"]
+    by_table: dict[str, str | None] = dict.fromkeys(world.route_tables)
+    for table in described:
+        for route in table["Routes"]:
+            said = route.get("DestinationCidrBlock") or route["DestinationIpv6CidrBlock"]
+            if ip_network(said) == wanted:
+                by_table[table["RouteTableId"]] = route.get("NetworkInterfaceId")
+    return list(by_table.values())
