@@ -118,7 +118,9 @@ async def until_it_listens(socket_path: Path) -> None:
             return
 
 
-def path(name: str = "eni-0", state: str = "up", rtt_ms: float | None = 0.82, loss: float = 0.0) -> PathView:
+def path(
+    name: str = "eni-0", state: str = "up", rtt_ms: float | None = 0.82, loss: float | None = 0.0
+) -> PathView:
     """A comm path from db-01 to db-02."""
     return PathView(
         name=name,
@@ -191,7 +193,10 @@ def status(
     view: HierarchyView | None = None, other: NodeView | None = None, warnings: list[str] | None = None
 ) -> StatusReport:
     """The reference cluster as db-01 sees it; all is well unless said otherwise."""
-    me = NodeView(name="db-01", standing="self", comm="up", config_digest="0123456789ab", version="0.1.0")
+    beyond = other or peer()
+    me = NodeView(
+        name="db-01", standing="self", comm=beyond.comm, config_digest="0123456789ab", version="0.1.0"
+    )
     return StatusReport(
         cluster="garoon",
         node="db-01",
@@ -200,7 +205,7 @@ def status(
         quorum="none",
         time=1_795_000_000.0,
         warnings=warnings or [],
-        nodes=[me, other or peer()],
+        nodes=[me, beyond],
         hierarchies=[view or hierarchy()],
     )
 

@@ -1,0 +1,131 @@
+"""The command line of `kage`: its verbs, their options and what runs them (`module:function`)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent import __version__
+from agent.config.durations import parse_duration
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    Verbs = _SubParsersAction[ArgumentParser]
+
+CONFIG = "/etc/kagemusha/cluster.toml"
+KEY_FILE = "/etc/kagemusha/cluster.key"
+SOCKET = "/run/kagemusha/agent.sock"
+EXITS = (
+    "exit codes: 0 good, 1 refused, failed or findings, 2 usage or invalid configuration, "
+    "3 no agent answers, 4 timed out"
+)
+
+
+def build_parser() -> ArgumentParser:
+    """The whole command line; each verb's namespace names what runs it in `run`."""
+    shared = _shared(argparse.SUPPRESS, argparse.SUPPRESS, argparse.SUPPRESS)
+    defaults = _shared(
+        Path(os.environ.get("KAGE_CONFIG") or CONFIG), Path(os.environ.get("KAGE_SOCKET") or SOCKET), False
+    )
+    parser = ArgumentParser(
+        prog="kage", description="Looks after a cluster of services on AWS.", epilog=EXITS, parents=[defaults]
+    )
+    parser.add_argument("--version", action="version", version=f"kage {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    def verb(name: str, run: str, summary: str) -> ArgumentParser:
+        added = verbs.add_parser(name, help=summary, description=summary, epilog=EXITS, parents=[shared])
+        added.set_defaults(run=run)
+        return added
+
+    _looking(verb)
+    _moving(verb)
+    _preparing(verb, shared)
+    return parser
+
+
+def _shared(config: object, socket: object, json: object) -> ArgumentParser:
+    """Options that every verb takes, before or after its name."""
+    parser = ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--config", type=Path, default=config, metavar="FILE", help=f"KAGE_CONFIG or {CONFIG} if not given"
+    )
+    parser.add_argument(
+        "--socket", type=Path, default=socket, metavar="PATH", help=f"KAGE_SOCKET or {SOCKET} if not given"
+    )
+    parser.add_argument("--json", action="store_true", default=json, help="print the report as JSON")
+    return parser
+
+
+Verb = Callable[[str, str, str], ArgumentParser]
+
+
+def _looking(verb: Verb) -> None:
+    status = verb("status", "status:show_status", "show nodes, comm paths and hierarchies")
+    status.add_argument("--watch", action="store_true", help="follow on the terminal until Ctrl-C")
+    verb("nodes", "status:show_nodes", "show all that is known of the nodes and their comm paths")
+    events = verb("events", "events:show_events", "show what happened, oldest first")
+    events.add_argument("--limit", type=_count, default=20, metavar="N", help="how many (default 20)")
+    events.add_argument("--follow", action="store_true", help="go on with new ones until Ctrl-C")
+    timeline = verb("timeline", "timeline:show_timelines", "show how the last failovers and moves went")
+    timeline.add_argument("--last", type=_count, default=1, metavar="N", help="how many (default 1)")
+
+
+def _moving(verb: Verb) -> None:
+    bring = verb("in-service", "move:bring_in_service", "start a hierarchy, or move it to another node")
+    bring.add_argument("--node", metavar="NODE", help="the node it shall run on (default: the best one)")
+    take = verb("out-of-service", "move:take_out_of_service", "stop a hierarchy everywhere, until in-service")
+    for each in (bring, take):
+        each.add_argument("name", metavar="NAME", help="a hierarchy, or a resource in it")
+    recover = verb("recover", "move:recover", "repair a resource, and forget its hierarchy's failures")
+    recover.add_argument("name", metavar="TAG", help="the resource")
+    for each in (bring, take, recover):
+        each.add_argument(
+            "--timeout", type=_duration_ms, default=60_000, metavar="TIME", help="wait so long (default 60s)"
+        )
+        each.add_argument("--no-wait", action="store_true", help="return once the agent has begun")
+
+
+def _preparing(verb: Verb, shared: ArgumentParser) -> None:
+    agent = verb("agent", "local:run_agent", "run this node's agent (what the service unit starts)")
+    agent.add_argument("--node", metavar="NODE", help="who this is (default: the host's name)")
+    agent.add_argument("--state-dir", type=Path, default=Path("/var/lib/kagemusha"), metavar="DIR")
+    agent.add_argument("--runtime-dir", type=Path, default=Path("/run/kagemusha"), metavar="DIR")
+    check = verb(
+        "check", "check:check", "check a configuration file, and whether this node can do what it says"
+    )
+    check.add_argument("file", type=Path, nargs="?", metavar="FILE", help="instead of --config")
+    check.add_argument("--node", metavar="NODE", help="who this is (default: the host's name)")
+    check.add_argument("--offline", action="store_true", help="check the file alone")
+    config = verb("config", "config:show", "show or reload the configuration in force")
+    actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, summary in (
+        ("show", "the configuration in force, as TOML"),
+        ("reload", "make this node's agent read its file again"),
+        ("path", "which file `kage` reads"),
+    ):
+        action = actions.add_parser(name, help=summary, description=summary, epilog=EXITS, parents=[shared])
+        action.set_defaults(run=f"config:{name}")
+    keygen = verb("keygen", "local:make_key", "make the cluster's key, once, on one node")
+    keygen.add_argument("file", type=Path, nargs="?", default=Path(KEY_FILE), metavar="FILE")
+    replay = verb("replay", "local:walk_again", "walk a journal again, decision by decision")
+    replay.add_argument("file", type=Path, metavar="FILE")
+    verb("version", "local:show_version", "print the version")
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= 1_000:
+        return int(text)
+    raise ArgumentTypeError(f'"{text}" is not a number from 1 to 1000')
+
+
+def _duration_ms(text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise ArgumentTypeError(f'"{text}" is not a duration such as 500ms, 60s or 5min') from None

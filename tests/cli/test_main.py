@@ -1,0 +1,216 @@
+"""The command line itself, and the verbs that need no agent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import stat
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from agent import __version__
+from agent.cli.main import main
+from agent.cli.parser import build_parser
+
+ISSUE_VERBS = {
+    *("agent", "check", "status", "nodes", "in-service", "out-of-service", "recover", "events"),
+    *("timeline", "config", "keygen", "replay", "version"),
+}
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every verb's and every action's parser."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                yield name, inner
+                yield from parsers(inner)
+
+
+def test_every_verb_has_something_that_runs_it() -> None:
+    found = dict(parsers(build_parser()))
+    assert set(found) >= ISSUE_VERBS
+    for name, parser in found.items():
+        if name != "config":
+            module, _, function = parser.get_default("run").partition(":")
+            assert callable(getattr(import_module(f"agent.cli.{module}"), function)), name
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "the following arguments are required: VERB"),
+        (["start"], "invalid choice: 'start'"),
+        (["config"], "the following arguments are required: ACTION"),
+        (["in-service"], "the following arguments are required: NAME"),
+        (["in-service", "x", "--timeout", "5"], '"5" is not a duration such as 500ms, 60s or 5min'),
+        (["events", "--limit", "0"], '"0" is not a number from 1 to 1000'),
+        (["events", "--limit", "²"], '"²" is not a number from 1 to 1000'),
+        (["status", "--colour"], "unrecognized arguments: --colour"),
+    ],
+)
+def test_a_wrong_command_line_is_2(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_every_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    for _, parser in parsers(build_parser()):
+        if "run" in parser._defaults:
+            assert "exit codes" in " ".join(parser.format_help().split())
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version"]) == 0
+    assert main(["version", "--json"]) == 0
+    text, _, report = capsys.readouterr().out.partition("\n")
+    assert text == f"kage {__version__}"
+    assert json.loads(report) == {"version": __version__}
+
+
+def test_keygen_makes_a_key_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = tmp_path / "cluster.key"
+    assert main(["keygen", str(key)]) == 0
+    assert stat.S_IMODE(key.stat().st_mode) == 0o400
+    secret = key.read_text().strip()
+    assert main(["keygen", str(key)]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{key}: a new key, mode 0400; copy it to every node over a safe way\n"
+    assert said.err.startswith(f"kage: {key}: exists already")
+    assert secret not in said.out + said.err
+    assert key.read_text().strip() == secret
+
+
+def test_replay_of_something_else_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "notes.txt"
+    other.write_text("not a journal\n")
+    assert main(["replay", str(other)]) == 1
+    assert capsys.readouterr().err.startswith(f"kage: {other}: ")
+    assert main(["replay", str(tmp_path / "nothing"), "--json"]) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_replay_prints_the_decisions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("agent.runtime.replay.replay", lambda _path: iter(["one", "two"]))
+    assert main(["replay", "/journal"]) == 0
+    assert capsys.readouterr().out == "one\ntwo\n"
+    assert main(["replay", "/journal", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == ["one", "two"]
+
+
+def test_agent_runs_the_runtime_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = list[tuple[object, ...]]()
+
+    def run(*options: object) -> int:
+        calls.append(options)
+        return 7
+
+    monkeypatch.setattr("agent.cli.daemon.run", run)
+    assert main(["agent"]) == 7
+    assert (
+        main(["agent", "--config", "/c", "--node", "db-02", "--state-dir", "/s", "--runtime-dir", "/r"]) == 7
+    )
+    assert calls == [
+        (Path("/etc/kagemusha/cluster.toml"), None, Path("/var/lib/kagemusha"), Path("/run/kagemusha")),
+        (Path("/c"), "db-02", Path("/s"), Path("/r")),
+    ]
+
+
+CLUSTER = """\
+[cluster]
+name = "lab"
+key_file = "/etc/kagemusha/cluster.key"
+
+[comm_path.eni-0]
+priority = 1
+db-01 = "10.0.3.4"
+db-02 = "10.0.6.4"
+
+[hierarchy.app]
+nodes = ["db-01", "db-02"]
+
+[hierarchy.app.resource.script]
+kit = "generic"
+id = "app"
+restore = "{restore}"
+remove = "/bin/true"
+"""
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    file = tmp_path / "cluster.toml"
+    file.write_text(CLUSTER.format(restore="/bin/true"))
+    return file
+
+
+def test_check_of_a_good_file_is_0(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--offline", str(good)]) == 0
+    assert main(["check", "--offline", "--config", str(good), "--json"]) == 0
+    said = capsys.readouterr().out
+    text, _, report = said.partition("{")
+    first, *notes = text.splitlines()
+    assert first.startswith(
+        f"{good}: valid; cluster lab, nodes db-01, db-02, 1 hierarchy, 1 resource, digest "
+    )
+    assert notes
+    assert all(note.startswith("note: ") for note in notes)
+    assert json.loads("{" + report)["valid"] is True
+
+
+def test_check_tells_every_problem_with_its_line(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good.write_text(good.read_text().replace("priority = 1", 'priority = "1"').replace("generic", "generics"))
+    assert main(["check", str(good)]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{good}:6", f"{good}:14", str(good)]
+    assert lines[-1] == f"{good}: invalid, 2 problems"
+    assert main(["check", str(good), "--json"]) == 2
+    report = json.loads(capsys.readouterr().out)
+    assert (report["valid"], [each["line"] for each in report["problems"]]) == (False, [6, 14])
+
+
+def test_check_of_a_missing_file_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path / "none.toml")]) == 2
+    assert "can't be read: No such file or directory" in capsys.readouterr().out
+
+
+def test_check_finds_what_this_node_would_stumble_over(
+    good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good.write_text(CLUSTER.format(restore="/nonexistent/restore"))
+    assert main(["check", str(good), "--node", "db-01"]) == 1
+    text = capsys.readouterr().out
+    assert "finding: script: " in text
+    assert "  remedy: " in text
+    assert text.endswith("db-01: 1 finding\n")
+    assert main(["check", str(good), "--node", "db-01", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["node"], [each["tag"] for each in report["findings"]]) == ("db-01", ["script"])
+
+
+def test_check_knows_its_node_by_the_hosts_name(
+    good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "db-02.example.com")
+    assert main(["check", str(good)]) == 0
+    assert capsys.readouterr().out.endswith("db-02: no findings\n")
+    monkeypatch.setattr(socket, "gethostname", lambda: "laptop")
+    assert main(["check", str(good)]) == 0
+    assert capsys.readouterr().out.endswith(
+        "laptop is none of the nodes: only the file was checked (see --node)\n"
+    )
+
+
+def test_check_for_a_node_that_is_none_is_2(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(good), "--node", "db-03"]) == 2
+    assert capsys.readouterr().err == (
+        'kage: no node is called "db-03"\n  hint: the nodes are db-01, db-02\n'
+    )

@@ -1,0 +1,151 @@
+"""What `kage status` and `kage nodes` look like. The texts are in golden/."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from agent.api.reports import Counters, HierarchyOnNode, ResourceOnNode, ResourceView, StatusReport
+from agent.cli.status_view import doing, nodes_page, status_page, summary, walk
+from tests.api.fake_agent import hierarchy, path, peer, resources, status
+from tests.cli.golden_text import drawn, hold_against
+
+RESTORING = {
+    "fs-dir1": ResourceOnNode(state="ISP"),
+    "cyde_5_0": ResourceOnNode(state="OSU", action="restore"),
+}
+FAILED = {
+    "fs-dir1": ResourceOnNode(
+        state="OSF",
+        why="restore: mount exited with 32: mount: /mnt/DIR1: wrong fs type, bad option, bad superblock on "
+        "/dev/nvme1n1p1",
+    )
+}
+LOST_PATHS = [path("eni-0", "down", None, 100.0), path("eni-1", "down", None, 100.0)]
+STATES = {
+    "all-good": status(),
+    "path-warning": status(
+        other=peer("alive", "warning", [path("eni-0"), path("eni-1", "down", None, 100.0)]),
+        warnings=[
+            'quorum is "none": two nodes that lose each other on every comm path may both run groupware'
+        ],
+    ),
+    "peer-lost": status(
+        hierarchy(phases=("running", "unknown"), why_not=("", "not heard"), tree=resources("ISP", "unknown")),
+        peer("lost", "dead", LOST_PATHS),
+    ),
+    "restoring": status(
+        hierarchy("db-01", ("starting", "stopped"), tree=resources(RESTORING, "OSU")),
+        peer("left", "dead", []),
+    ),
+    "failed": status(
+        hierarchy(
+            "db-02",
+            ("stopped", "running"),
+            why_not=("fs-dir1 failed here; tried again after 10 min, or after kage recover fs-dir1", ""),
+            tree=resources(FAILED, "ISP"),
+        )
+    ),
+    "held": status(hierarchy(None, ("stopped", "stopped"), held=True, tree=resources("OSU", "OSU"))),
+    "never-heard": status(
+        hierarchy("db-02", ("stopped", "unknown"), tree=resources("OSU", "unknown")),
+        peer("never-heard", "dead", [path("eni-0", "down", None, None)]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_status_reads_so(name: str) -> None:
+    hold_against(f"status-{name}", lambda terminal: status_page(STATES[name], terminal=terminal))
+
+
+def test_nodes_read_so() -> None:
+    counters = Counters(heartbeats_sent=1200, heartbeats_heard=1190, dropped={"replayed": 2, "bad seal": 7})
+    other = dataclasses.replace(peer(), config_digest="ba9876543210")
+    report = dataclasses.replace(status(other=other), counters=counters)
+    hold_against("nodes", lambda terminal: nodes_page(report, terminal=terminal))
+
+
+def test_no_hierarchies_read_so() -> None:
+    report = dataclasses.replace(status(), hierarchies=[])
+    hold_against("status-no-hierarchies", lambda terminal: status_page(report, terminal=terminal))
+
+
+def test_a_resource_that_two_depend_on_is_explained_once() -> None:
+    shared = [
+        ResourceView(tag=tag, kit="generic", depends_on=below, nodes={"db-01": ResourceOnNode(state="ISP")})
+        for tag, below in (
+            ("web", ["app"]),
+            ("mail", ["app"]),
+            ("app", ["db", "cache"]),
+            ("db", []),
+            ("cache", []),
+        )
+    ]
+    view = dataclasses.replace(
+        hierarchy(tree=shared),
+        nodes={"db-01": HierarchyOnNode(priority=1, phase="running", eligible=True)},
+    )
+    lines = [
+        f"{branch}{each.tag}{' (above)' if again else ''}"
+        for branch, each, again in walk(view, terminal=True)
+    ]
+    assert lines == ["web", "└─ app", "   ├─ db", "   └─ cache", "mail", "└─ app (above)"]
+    hold_against("status-shared", lambda terminal: status_page(status(view), terminal=terminal))
+
+
+@pytest.mark.parametrize(
+    ("owner", "phases", "held", "text"),
+    [
+        ("db-01", ("running", "stopped"), False, "in service on db-01"),
+        ("db-02", ("stopped", "starting"), False, "starting on db-02"),
+        ("db-01", ("stopping", "stopped"), False, "stopping on db-01"),
+        ("db-01", ("stuck", "stopped"), False, "stuck on db-01"),
+        ("db-01", ("unknown", "stopped"), False, "owned by db-01, which is not heard"),
+        ("db-09", ("stopped", "stopped"), False, "owned by db-09, which is not heard"),
+        (None, ("stopped", "stopped"), True, "held out of service by an operator"),
+        (None, ("stopped", "stopped"), False, "not in service"),
+    ],
+)
+def test_a_summary_says_where_it_is(
+    owner: str | None, phases: tuple[str, str], held: bool, text: str
+) -> None:
+    assert summary(hierarchy(owner, phases, held=held)) == text
+
+
+def test_checks_are_no_action_in_progress() -> None:
+    checking = {"fs-dir1": ResourceOnNode(state="ISP", action="quick-check")}
+    assert doing(hierarchy(tree=resources(checking))) == ""
+    assert doing(hierarchy(tree=resources(RESTORING))) == "db-01: restoring… cyde_5_0"
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("ISP", "32"), ("ISU", "33"), ("OSU", "2"), ("OSF", "1;31"), ("unknown", "35")]
+)
+def test_states_have_lifekeepers_colours(state: str, code: str) -> None:
+    page = status_page(status(hierarchy(tree=resources(state, "-"))), terminal=True)
+    assert re.search(rf"\x1b\[{code}m{state} *\x1b\[0m", drawn(page, terminal=True, colour=True))
+
+
+def test_what_a_script_printed_cannot_steer_the_terminal() -> None:
+    bad = {
+        "fs-dir1": ResourceOnNode(state="OSF", why="\x1b]0;owned\x07 [bold]not markup[/bold]\r\x9b2J\nmore")
+    }
+    page = status_page(status(hierarchy(tree=resources(bad))), terminal=True)
+    for text in (drawn(page, terminal=True), drawn(page, terminal=False)):
+        assert "�]0;owned� [bold]not markup[/bold]�2J more" in text
+        assert not {"\x1b", "\x07", "\x9b"} & set(text)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_nothing_is_wider_than_the_terminal(width: int) -> None:
+    nodes = {f"application-server-{n}": ResourceOnNode(state="OSU", action="restore") for n in range(5)}
+    on = {
+        name: HierarchyOnNode(priority=1, phase="running", eligible=False, why_not="x" * 90) for name in nodes
+    }
+    tree = [ResourceView(tag="t" * 64, kit="generic", depends_on=[], nodes=nodes)]
+    report: StatusReport = status(dataclasses.replace(hierarchy(), nodes=on, resources=tree))
+    text = drawn(status_page(report, terminal=True), terminal=True, width=width)
+    assert max(map(len, text.splitlines())) <= width
