@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -42,7 +42,7 @@ class Store:
     def __init__(self, path: Path, *, limit_s: float = SAVE_LIMIT_S) -> None:
         self._path, self._limit_s = path, limit_s
         self._thread = ThreadPoolExecutor(1, "store")
-        self._under_way: asyncio.Future[None] | None = None
+        self._under_way: asyncio.Future[Any] | None = None
         self._connection: sqlite3.Connection | None = None
 
     async def load(self) -> Loaded:
@@ -64,7 +64,8 @@ class Store:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._thread, work)
-        self._under_way = asyncio.ensure_future(_settled(future))
+        future.add_done_callback(_retrieve)
+        self._under_way = future  # not a task around it, which would end a turn of the loop after the write
         try:
             async with asyncio.timeout(self._limit_s):
                 return await asyncio.shield(future)
@@ -114,9 +115,10 @@ class Store:
             self._connection.close()
 
 
-async def _settled(future: asyncio.Future[T]) -> None:
-    """Return when the future is done, however it ended."""
-    await asyncio.wait([future])
+def _retrieve(future: asyncio.Future[T]) -> None:
+    """Look at how it ended, so that asyncio doesn't complain when nobody waits for it any more."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _damaged(path: Path, why: str) -> str:
