@@ -41,7 +41,8 @@ class Liveness:
         if path.state is PathState.DOWN:
             path.state = PathState.UP
             effects += self._tell_path(event.at, event.peer, event.path, up=True)
-        peer.incarnation = event.incarnation
+        if peer.incarnation != event.incarnation:  # another life: what the one before said is over
+            peer.incarnation, peer.report = event.incarnation, None
         if peer.standing is not PeerStanding.ALIVE:
             before, peer.standing, peer.since = peer.standing, PeerStanding.ALIVE, event.at
             effects.append(
