@@ -93,8 +93,8 @@ class HierarchyMachine:
             case Goal.DOWN:
                 return self._down(at)
 
-    def next_deadline(self) -> Instant | None:
-        """When the next check or retry is due."""
+    def next_deadline(self, now: Instant) -> Instant | None:
+        """When the next check or retry will be due; what is due by now waits for something else."""
         if self.life.goal is not Goal.UP:
             return None
         due = [
@@ -102,7 +102,7 @@ class HierarchyMachine:
             for spec, life in self.each()
             if life.running is None and (spec.check_interval_ms or life.activity is not Activity.ACTIVE)
         ]
-        return min(due, default=None)
+        return min((at for at in due if at > now), default=None)
 
     # The steps
 

@@ -82,7 +82,8 @@ class Node:
         due = [later(state.stepped_at, state.cluster.heartbeat.interval_ms)]
         if (silence := self._mind.liveness.next_deadline()) is not None:
             due.append(silence)
-        due += [at for each in self._mind.machines.values() if (at := each.next_deadline()) is not None]
+        machines = self._mind.machines.values()
+        due += [at for each in machines if (at := each.next_deadline(state.stepped_at)) is not None]
         return max(min(due), later(state.stepped_at, 1))
 
     def _take_in(self, event: Event) -> list[Effect]:  # noqa: C901 (one line for each kind of event)
