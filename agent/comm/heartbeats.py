@@ -87,8 +87,10 @@ class Heartbeats:
         due = loop.time()
         while True:
             self.send_everywhere()
-            due = max(due + self._interval_s, loop.time())
-            await asyncio.sleep(due - loop.time())
+            due, now = due + self._interval_s, loop.time()
+            if due <= now:  # late by an interval or more
+                due = now + self._interval_s
+            await asyncio.sleep(due - now)
 
     def send_everywhere(self) -> None:
         """One heartbeat to every peer on every comm path; nothing while the sockets aren't open."""

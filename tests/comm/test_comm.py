@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
+
+import pytest
 
 from agent.core.events import HeartbeatHeard, MessageHeard, PeerLeft, ReportHeard
 from agent.core.ids import PathId, RequestId
@@ -277,3 +280,48 @@ async def test_agents_of_another_cluster_are_not_heard() -> None:
     async with running(a, b):
         await until(lambda: a.dropped("key") > 3 and b.dropped("key") > 3)
         assert a.events == b.events == []
+
+
+@on_loop
+async def test_a_loop_that_was_late_does_not_send_what_it_missed() -> None:
+    a, b = pair()
+    async with running(a, b):
+        await until(lambda: paths_heard(a) == paths_heard(b) == {ENI_0, ENI_1})
+        sent = a.comm.counters().heartbeats_sent
+        await until(lambda: a.comm.counters().heartbeats_sent > sent)
+        sent = a.comm.counters().heartbeats_sent
+        time.sleep(HEARTBEAT.interval_ms * 4.5 / 1_000)  # noqa: ASYNC251 - the loop is blocked on purpose
+        await until(lambda: a.comm.counters().heartbeats_sent > sent)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert a.comm.counters().heartbeats_sent == sent + 2  # one on each path
+
+
+@on_loop
+async def test_a_message_to_a_peer_that_accepts_and_says_nothing_is_given_up_after_dead_after() -> None:
+    port = free_port()
+    (path, _), relay_at = two_paths(port), "127.10.0.9"
+    a, b = Agent(A, redirected([path], ENI_0, B, relay_at)), Agent(B, [path])
+    accepted: list[asyncio.StreamWriter] = []
+    async with relaying(relay_at, address(B, ENI_0), port), running(a, b):
+        server = await asyncio.start_server(lambda _, writer: accepted.append(writer), relay_at, port)
+        await until(lambda: paths_heard(a))
+        begun = clock_ms()
+        a.comm.send(B, FORWARD)
+        await until(lambda: a.dropped("undelivered") == 1)
+        assert clock_ms() - begun >= HEARTBEAT.dead_after_ms - 1
+        server.close()
+        await server.wait_closed()
+        for writer in accepted:
+            writer.transport.abort()
+        assert b.got(MessageHeard) == []
+
+
+@on_loop
+async def test_a_second_agent_on_the_same_address_is_refused() -> None:
+    a, _ = pair()
+    second = Agent(A, a.paths)
+    async with running(a):
+        await until(lambda: a.comm.counters().heartbeats_sent)
+        with pytest.raises(OSError, match="Address already in use"):
+            await second.comm.run()
