@@ -67,6 +67,7 @@ class Node:
         """What to do about an event; the order of the list is part of the contract."""
         effects = self._notice_pause(event.at)
         effects += self._take_in(event)
+        effects += self._pass_time(event.at)
         if not self.state.stopping:
             self._settle(event.at)
             for name in self._mind.machines:
@@ -109,10 +110,14 @@ class Node:
                 mind.adopt_cluster(cluster)
                 return [notice(at, Kind.CONFIG_LOADED, Severity.INFO, "a new configuration is in force")]
             case Tick():
-                return [*mind.liveness.tick(at), *expire(mind, at), *self._expire_failures(at)]
+                return []
             case Stopping():
                 return self._stop()
         assert_never(event)
+
+    def _pass_time(self, at: Instant) -> list[Effect]:
+        """What time alone brings about; after every event, for where much happens ticks are rare."""
+        return [*self._mind.liveness.tick(at), *expire(self._mind, at), *self._expire_failures(at)]
 
     def _hear_message(self, event: MessageHeard) -> list[Effect]:
         match event.message:
