@@ -30,7 +30,8 @@ MAX_REPORT_BYTES = 1_000  # encoded; a longer one doesn't ride on heartbeats
 NO_REPORT = msgspec.Raw(b"\xc0")  # nil in the place of one: none yet, or too long to ride on a heartbeat
 _Challenge = Annotated[bytes, msgspec.Meta(min_length=CHALLENGE_BYTES, max_length=CHALLENGE_BYTES)]
 _T = TypeVar("_T")
-_Label = Annotated[str, msgspec.Meta(max_length=40)]
+MAX_LABEL = 40  # characters
+_Label = Annotated[str, msgspec.Meta(max_length=MAX_LABEL)]
 
 
 class Echo(msgspec.Struct, frozen=True, array_like=True):
