@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from agent.comm import sockets
 from agent.comm.channel import Channel, Ends, greet
 from agent.comm.codec import (
+    MAX_LABEL,
     MAX_REPORT_BYTES,
     NO_REPORT,
     Echo,
@@ -89,6 +90,7 @@ class Comm:
         clock_ms: Callable[[], Instant],
         on_event: Callable[[Event], None],
     ) -> None:
+        assert max(len(config_digest), len(version)) <= MAX_LABEL, (config_digest, version)
         self.me, self.config_digest = me, config_digest
         self.incarnation = secrets.randbits(INCARNATION_BITS)
         self._keyring, self._heartbeat, self._version = keyring, heartbeat, version
