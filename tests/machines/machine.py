@@ -212,13 +212,17 @@ class Machine:
         return Path(f"/proc/{self._init_pid}/root{inside}")
 
     def processes(self) -> list[int]:
-        """The host's numbers of all its processes but init."""
+        """The host's numbers of all its processes but init's."""
         mine = Path(f"/proc/{self._init_pid}/ns/pid").readlink()
         return [
             pid
             for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
             if pid != self._init_pid and _namespace(pid) == mine
         ]
+
+    def everything(self) -> list[int]:
+        """The host's numbers of its processes and init's; none if it is off."""
+        return [self._init_pid, *self.processes()] if self.on else []
 
     def freeze(self) -> None:
         """Stop every process, as a hypervisor that pauses the guest does."""

@@ -1,0 +1,1 @@
+"""`make demo`: the reference cluster loses its active node, and nobody outside notices for long."""
