@@ -117,7 +117,13 @@ class Node:
 
     def _pass_time(self, at: Instant) -> list[Effect]:
         """What time alone brings about; after every event, for where much happens ticks are rare."""
-        return [*self._mind.liveness.tick(at), *expire(self._mind, at), *self._expire_failures(at)]
+        mind = self._mind
+        return [
+            *mind.liveness.tick(at),
+            *mind.authority.pass_time(at),
+            *expire(mind, at),
+            *self._expire_failures(at),
+        ]
 
     def _hear_message(self, event: MessageHeard) -> list[Effect]:
         match event.message:

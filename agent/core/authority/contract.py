@@ -34,6 +34,9 @@ class Authority(Protocol):
     def able(self, at: Instant) -> bool:
         """Could a takeover be made durable, as far as is known?"""
 
+    def pass_time(self, at: Instant) -> list[Effect]:
+        """What time alone brings about."""
+
     def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:
         """Try to become the owner."""
 

@@ -39,16 +39,22 @@ class LivenessBased:
         """The newest register that this node knows; its own takeovers only once they are durable."""
         return self._life.registers[hierarchy]
 
-    def able(self, at: Instant) -> bool:
-        """Could a takeover be recorded? After a failure it is tried again each second."""
-        return not self._life.store_failed or at >= self._life.store_retry_at
+    def able(self, at: Instant) -> bool:  # noqa: ARG002 (modes with leases need it)
+        """Could a takeover be recorded? Not after a failure, until a write went well."""
+        return not self._life.store_failed
 
-    def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:
+    def pass_time(self, at: Instant) -> list[Effect]:
+        """Try a store that failed again each second: what it lacks may be a release or a failure."""
+        if not self._life.store_failed or at < self._life.store_retry_at:
+            return []
+        self._life.store_retry_at = later(at, STORE_RETRY_MS)
+        return [self.record()]
+
+    def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:  # noqa: ARG002 (likewise)
         """Become the owner as soon as that is on disk."""
         register = taken(self._life.registers[hierarchy], self._me)
         persist = self.record()
         self._life.pending[hierarchy] = Pending(serial=persist.serial, register=register)
-        self._life.store_retry_at = later(at, STORE_RETRY_MS)
         return [replace(persist, durable=self._durable())]
 
     def release(
