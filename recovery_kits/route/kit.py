@@ -83,7 +83,7 @@ class RouteKit(Kit[RouteParameters]):
         refused = {table for table, error in errors.items() if not error.unanswered}
         try:
             wrong = await self._read_back(interface, errors)
-            certain = wrong.keys() - (errors.keys() - refused)
+            certain = wrong.keys() - (errors.keys() - refused)  # seen wrong, and not by want of an answer
         except AwsError as error:
             wrong = dict.fromkeys(tables, f"couldn't be read back: {error}")
             certain = refused

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -65,6 +67,12 @@ def test_it_is_what_kits_expect(runner: asyncio.Runner, imds: MetadataServer, se
     aws: Aws = session
     identity: Identity = runner.run(aws.identity())
     assert (identity.instance_id, identity.region) == ("i-0a", REGION)
+
+
+def test_a_cluster_without_aws_never_loads_botocore() -> None:
+    """It costs 25 MB and a fifth of a second."""
+    code = "import sys, agent.aws, recovery_kits.route; sys.exit('botocore' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_calls_go_to_the_test_server(
