@@ -63,6 +63,7 @@ class LivenessBased:
         """Stop being the owner, at once: forgetting a release is safe, forgetting a takeover isn't."""
         register = released(self._life.registers[hierarchy], successor=successor, held=held)
         self._life.registers[hierarchy] = register
+        self._life.pending.pop(hierarchy, None)  # an operator's hold ends a takeover that waits for the disk
         to = successor or "whoever fits"
         text = "released, and held out of service" if held else f"released to {to}"
         return [self.record(), _tell(register, Kind.OWNERSHIP_RELEASED, at, text)]

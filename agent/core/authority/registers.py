@@ -3,7 +3,8 @@
 A register changes in two ways only: its owner changes it (same term, next revision), or somebody
 takes over (next term). So of one hierarchy's registers the one with the greater (term, revision)
 is the newer. In mode `none` two nodes that couldn't hear each other can make two registers of one
-term; then the owner of higher priority keeps it, which both sides decide alike.
+term; then a hold by an operator counts most, and else the owner of higher priority keeps it, which
+both sides decide alike.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ def is_newer(one: Register, other: Register, hierarchy: Hierarchy) -> bool:
     return _weight(one, hierarchy) > _weight(other, hierarchy)
 
 
-def _weight(register: Register, hierarchy: Hierarchy) -> tuple[int, int, int, str]:
+def _weight(register: Register, hierarchy: Hierarchy) -> tuple[int, int, bool, int, str]:
     last = len(hierarchy.nodes)
     rank = hierarchy.rank(register.owner) if register.owner in hierarchy.nodes else last
-    return (register.term, register.revision, last - rank, register.owner or "")
+    return (register.term, register.revision, register.held, last - rank, register.owner or "")
 
 
 def taken(register: Register, me: NodeId) -> Register:
