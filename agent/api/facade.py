@@ -109,7 +109,9 @@ class Facade:
             return NodeView(
                 name=name,
                 standing="self",
-                comm=_worst([each.comm for each in views]),
+                comm="up"
+                if all(each.comm == "up" for each in views)
+                else "warning",  # it isn't dead: it answers
                 config_digest=agent.config.digest,
                 version=agent.version,
             )
@@ -193,10 +195,6 @@ def _silent(node: Node, name: NodeId) -> str:
             return "it is lost"
         case _:
             return "it hasn't reported yet"
-
-
-def _worst(states: list[str]) -> str:
-    return next((each for each in ("dead", "warning") if each in states), "up")
 
 
 def _event_view(logged: LoggedNotice) -> EventView:

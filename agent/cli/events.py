@@ -39,12 +39,14 @@ def events_page(events: Sequence[EventView]) -> Page:
 def _line(event: EventView) -> tuple[Cell, ...]:
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
     style = STYLES.get(event.severity, "")
+    subject = " ".join(part for part in (event.hierarchy, event.tag, event.peer) if part)
     took = "" if event.took_ms is None else f" ({event.took_ms} ms)"
     return (
         Cell(f"{at}.{int(event.time * 1000) % 1000:03d}  ", "dim"),
         Cell(f"{event.severity:<7}  ", style),
         Cell(f"{event.node}  "),
         Cell(f"{event.kind}  ", "bold"),
+        Cell(f"{subject}: " if subject else ""),
         Cell(event.text, style),
         Cell(took, "dim"),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from argparse import Namespace
 
 from agent.api.client import AgentClient
@@ -34,31 +33,33 @@ def recover(options: Namespace) -> int:
 
 
 def _follow(client: AgentClient, options: Namespace, answer: AnswerReport, goal: Goal) -> int:
-    began = time.monotonic()
-    if not answer.accepted:
-        return _report(options, answer, None, took_ms=0)
-    if options.no_wait:
-        return _report(options, answer, None, took_ms=0)
-    progress = Progress(wanted=not options.json)
-    try:
-        waited = wait(client, options.name, goal, options.timeout / 1_000, progress.tell)
-    finally:
-        progress.clear()
-    return _report(options, answer, waited, took_ms=round((time.monotonic() - began) * 1_000))
-
-
-def _report(options: Namespace, answer: AnswerReport, waited: Waited | None, *, took_ms: int) -> int:
-    good = answer.accepted if waited is None else waited.reached
-    text = answer.text if waited is None else waited.text
+    if answer.accepted and not options.json:
+        sys.stdout.write(answer.text + "\n")
+        sys.stdout.flush()
+    waited = _wait(client, options, goal) if answer.accepted and not options.no_wait else None
     if options.json:
-        reached = waited.reached if waited else None
-        print_json(MoveReport(accepted=answer.accepted, reached=reached, text=text, took_ms=took_ms))
-    elif good:
-        sys.stdout.write(text + ("" if waited is None else f", after {took_ms / 1_000:.1f} s") + "\n")
+        print_json(_report(answer, waited))
     elif not answer.accepted:
-        complain(f"refused: {text}", "`kage status` shows how things stand")
-    else:
-        complain(text, "`kage events` tells what happened; `kage status` shows how things stand")
+        complain(f"refused: {answer.text}", "`kage status` shows how things stand")
+    elif waited is not None and waited.reached:
+        sys.stdout.write(f"{waited.text}, after {waited.took_s:.1f} s\n")
+    elif waited is not None:
+        complain(waited.text, "`kage events` tells what happened; `kage status` shows how things stand")
     if waited is not None and waited.timed_out:
         return exits.TIMED_OUT
-    return exits.OK if good else exits.REFUSED
+    return exits.OK if answer.accepted and (waited is None or waited.reached) else exits.REFUSED
+
+
+def _wait(client: AgentClient, options: Namespace, goal: Goal) -> Waited:
+    progress = Progress(wanted=not options.json)
+    try:
+        return wait(client, options.name, goal, options.timeout / 1_000, progress.tell)
+    finally:
+        progress.clear()
+
+
+def _report(answer: AnswerReport, waited: Waited | None) -> MoveReport:
+    if waited is None:
+        return MoveReport(accepted=answer.accepted, reached=None, text=answer.text, took_ms=0)
+    took_ms = round(waited.took_s * 1_000)
+    return MoveReport(accepted=True, reached=waited.reached, text=waited.text, took_ms=took_ms)

@@ -80,8 +80,22 @@ def summary(hierarchy: HierarchyView) -> str:
     owner = hierarchy.owner
     if owner is None:
         return "held out of service by an operator" if hierarchy.held else "not in service"
+    if failure(hierarchy):
+        return f"failed on {owner}"
     phase = hierarchy.nodes[owner].phase if owner in hierarchy.nodes else "unknown"
     return f"{PHASES[phase]} {owner}" if phase in PHASES else f"owned by {owner}, which is not heard"
+
+
+def failure(hierarchy: HierarchyView) -> str:
+    """What failed where it should run, with nothing in progress to mend it; empty if nothing did."""
+    owner = hierarchy.owner
+    if owner is None or owner not in hierarchy.nodes or doing(hierarchy):
+        return ""
+    if hierarchy.nodes[owner].phase not in {"starting", "running"}:
+        return ""
+    states = ((resource.tag, resource.nodes.get(owner)) for resource in reversed(hierarchy.resources))
+    failed = (f"{tag} failed on {owner}: {on.why or '?'}" for tag, on in states if on and on.state == "OSF")
+    return next(failed, "")
 
 
 def doing(hierarchy: HierarchyView) -> str:
@@ -142,7 +156,7 @@ def _with_icon(text: str, state: str, *, terminal: bool) -> Cell:
 
 def _headline(hierarchy: HierarchyView) -> Line:
     where = summary(hierarchy)
-    style = "green" if where.startswith("in service") else "yellow"
+    style = "green" if where.startswith("in service") else "bold red" if failure(hierarchy) else "yellow"
     rest = f"  switchback {hierarchy.switchback}, term {hierarchy.term}"
     return Line((Cell(hierarchy.name, "bold"), Cell(f"  {where}", style), Cell(rest, "dim")))
 

@@ -10,7 +10,7 @@ from agent.api.client import AgentClient
 from agent.api.errors import Unreachable
 from agent.api.lookup import find_hierarchy
 from agent.api.reports import HierarchyView
-from agent.cli.status_view import DOING, doing, summary
+from agent.cli.status_view import DOING, doing, failure, summary
 
 POLL_S = 0.1
 HOPELESS_AFTER_S = 2.0  # out of reach for so long is failed: reports of other nodes come in late
@@ -33,6 +33,7 @@ class Waited:
 
     reached: bool
     text: str
+    took_s: float
     timed_out: bool = False
 
 
@@ -41,9 +42,15 @@ def in_service_on(node: str | None) -> Goal:
 
     def look(hierarchy: HierarchyView) -> Look:
         owner = hierarchy.owner
-        if owner is not None and node in {None, owner} and _phase(hierarchy, owner) == "running":
+        broken = failure(hierarchy)
+        if (
+            owner is not None
+            and node in {None, owner}
+            and _phase(hierarchy, owner) == "running"
+            and not broken
+        ):
             return Look(reached=True)
-        return Look(hopeless=_stuck(hierarchy) or _unfit(hierarchy, node))
+        return Look(hopeless=_stuck(hierarchy) or broken or _unfit(hierarchy, node))
 
     return look
 
@@ -67,9 +74,7 @@ def recovered(tag: str) -> Goal:
         calm = on is not None and on.state in {"ISP", "ISU"} and on.action not in DOING
         if calm and _phase(hierarchy, owner) == "running":
             return Look(reached=True)
-        failed = on is not None and on.state == "OSF" and on.action not in DOING
-        why = f"{tag} failed on {owner}: {on.why or 'no reason given'}" if on is not None and failed else ""
-        return Look(hopeless=_stuck(hierarchy) or why)
+        return Look(hopeless=_stuck(hierarchy) or failure(hierarchy))
 
     return look
 
@@ -80,29 +85,32 @@ def wait(client: AgentClient, name: str, goal: Goal, limit_s: float, tell: Calla
     `tell` gets what is in progress. An agent that doesn't answer is waited for within `limit_s`, then
     Unreachable is raised.
     """
-    until = time.monotonic() + limit_s
+    began = time.monotonic()
     hopeless_since: float | None = None
     while True:
         now = time.monotonic()
+        took_s = now - began
         try:
             hierarchy = find_hierarchy(client.status(), name)
         except Unreachable as exc:
-            if now >= until:
+            if took_s >= limit_s:
                 raise
             tell(exc.text)
             time.sleep(POLL_S)
             continue
         if hierarchy is None:
-            return Waited(reached=False, text=f"{name} is no longer configured")
+            return Waited(reached=False, text=f"{name} is no longer configured", took_s=took_s)
         look = goal(hierarchy)
         if look.reached:
-            return Waited(reached=True, text=f"{hierarchy.name} is {summary(hierarchy)}")
+            return Waited(reached=True, text=f"{hierarchy.name} is {summary(hierarchy)}", took_s=took_s)
         hopeless_since = (hopeless_since or now) if look.hopeless else None
         if hopeless_since is not None and now - hopeless_since >= HOPELESS_AFTER_S:
-            return Waited(reached=False, text=look.hopeless)
+            return Waited(reached=False, text=look.hopeless, took_s=took_s)
         progress = doing(hierarchy) or f"{hierarchy.name} is {summary(hierarchy)}"
-        if now >= until:
-            return Waited(reached=False, text=f"not reached in time: {progress}", timed_out=True)
+        if took_s >= limit_s:
+            return Waited(
+                reached=False, text=f"not reached in time: {progress}", took_s=took_s, timed_out=True
+            )
         tell(progress)
         time.sleep(POLL_S)
 

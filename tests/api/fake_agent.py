@@ -194,9 +194,8 @@ def status(
 ) -> StatusReport:
     """The reference cluster as db-01 sees it; all is well unless said otherwise."""
     beyond = other or peer()
-    me = NodeView(
-        name="db-01", standing="self", comm=beyond.comm, config_digest="0123456789ab", version="0.1.0"
-    )
+    own = "up" if beyond.comm == "up" else "warning"
+    me = NodeView(name="db-01", standing="self", comm=own, config_digest="0123456789ab", version="0.1.0")
     return StatusReport(
         cluster="garoon",
         node="db-01",

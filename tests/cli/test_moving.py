@@ -25,6 +25,7 @@ HELD = hierarchy(None, ("stopped", "stopped"), held=True, tree=resources("OSU", 
 NOWHERE = hierarchy(
     None, ("stopped", "stopped"), why_not=("cyde_5_0 failed", "in maintenance"), tree=resources(OSF, "OSU")
 )
+BROKEN = hierarchy(phases=("starting", "stopped"), tree=resources(OSF))  # and nowhere to go
 STUCK = hierarchy("db-01", ("stuck", "stopped"))
 
 
@@ -49,6 +50,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         (in_service_on(None), HERE, Look(reached=True)),
         (in_service_on(None), THERE, Look(reached=True)),
         (in_service_on(None), HELD, Look()),
+        (in_service_on(None), BROKEN, Look(hopeless="cyde_5_0 failed on db-01: exited with 1")),
+        (in_service_on(None), hierarchy(phases=("starting", "stopped"), tree=resources(MENDING)), Look()),
         (
             in_service_on(None),
             NOWHERE,
@@ -125,7 +128,7 @@ def test_it_waits_until_it_is_so(
     agent.then = [status(view) for view in then]
     assert kage(*argv) == 0
     assert agent.commands == [command]
-    assert re.fullmatch(re.escape(said) + r", after \d+\.\d s\n", capsys.readouterr().out)
+    assert re.fullmatch(r"begun\n" + re.escape(said) + r", after \d+\.\d s\n", capsys.readouterr().out)
 
 
 def test_without_waiting_it_says_what_has_begun(

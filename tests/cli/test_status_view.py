@@ -48,6 +48,14 @@ STATES = {
             tree=resources(FAILED, "ISP"),
         )
     ),
+    "nowhere-to-go": status(
+        hierarchy(
+            "db-02",
+            ("stopped", "starting"),
+            why_not=("fs-dir1 failed here", ""),
+            tree=resources(FAILED, FAILED),
+        )
+    ),
     "held": status(hierarchy(None, ("stopped", "stopped"), held=True, tree=resources("OSU", "OSU"))),
     "never-heard": status(
         hierarchy("db-02", ("stopped", "unknown"), tree=resources("OSU", "unknown")),
