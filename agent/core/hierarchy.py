@@ -1,7 +1,7 @@
 """One hierarchy on this node: brings its resources up or down in the order of their dependencies.
 
 Keeps:
-- a resource is restored only when all its children are in service;
+- a resource is restored only when everything it rests on is in service;
 - a resource is removed only when all its parents are certainly out of service;
 - one action at a time for each resource; branches that don't depend on each other run in parallel;
 - probing touches nothing.
@@ -18,6 +18,8 @@ from agent.core.messages import ResourceReport
 from agent.core.model import Hierarchy, Limits, Resource
 from agent.core.state import Activity, Goal, HierarchyLife, ResourceLife, RunningAction
 from agent.core.states import Action, Phase, ResourceState
+
+REMOVALS = frozenset({Action.REMOVE, Action.FORCE_REMOVE})
 
 
 class HierarchyMachine:
@@ -148,8 +150,7 @@ class HierarchyMachine:
         effects = list[Effect]()
         for spec, life in self.each():
             if life.running is not None:
-                removing = life.running.action in {Action.REMOVE, Action.FORCE_REMOVE}
-                if not removing and not life.running.cancelled:
+                if life.running.action not in REMOVALS and not life.running.cancelled:
                     life.running.cancelled = True
                     effects.append(CancelAction(life.running.id))
             elif life.activity is not Activity.INACTIVE and self._parents_down(spec.tag):
@@ -192,6 +193,8 @@ class HierarchyMachine:
         life = self.life.resources[spec.tag]
         assert life.running is None, (spec.tag, life.running)
         life.running = RunningAction(id=self._new_action(), action=action, since=at)
+        if action in REMOVALS:
+            life.activity = Activity.UNKNOWN  # nothing may rest on it any more, whatever the goal becomes
         return StartAction(life.running.id, self.spec.name, spec.tag, action, limit_ms(spec.limits, action))
 
     def notify(
@@ -220,8 +223,9 @@ class HierarchyMachine:
         )
 
     def _children_up(self, spec: Resource) -> bool:
-        children = [self.life.resources[tag] for tag in spec.depends_on]
-        return all(child.activity is Activity.ACTIVE and not child.failed_why for child in children)
+        """Is everything it rests on in service? A child may be, e.g. a route, while its own children aren't."""
+        below = [self.life.resources[tag] for tag in self.below(spec.tag)]
+        return all(each.activity is Activity.ACTIVE and not each.failed_why for each in below)
 
     def _parents_down(self, tag: Tag) -> bool:
         parents = [self.life.resources[parent] for parent in self._parents[tag]]
@@ -240,6 +244,8 @@ class HierarchyMachine:
         elif life.activity is Activity.ACTIVE:
             watched = self.life.goal is Goal.UP and not life.unknown_why
             state, why = ResourceState.ISP if watched else ResourceState.ISU, life.unknown_why
+        elif life.running is not None and life.running.action in REMOVALS:
+            state, why = ResourceState.ISU, life.unknown_why
         elif life.activity is Activity.INACTIVE:
             state, why = ResourceState.OSU, ""
         else:
