@@ -93,6 +93,8 @@ def _bring_in_service(mind: Mind, name: HierarchyId, node: NodeId | None, at: In
     owner = mind.authority.register(name).owner
     if node is not None and node not in spec.nodes:
         return _refuse(f"{node} isn't one of its nodes: {', '.join(spec.nodes)}")
+    if owner == me and node in {None, me} and mind.machines[name].life.leaving is not None:
+        return _come_back(mind, name, at)
     if owner is not None and node in {None, owner} and (owner == me or _alive(mind, owner)):
         return Done(accepted=True, text=f"{name} is with {owner} already")
     if owner == me:
@@ -121,6 +123,15 @@ def _take_here(mind: Mind, name: HierarchyId, at: Instant) -> Done:
     effects.append(notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, text, name, reason=Reason.ASKED))
     effects += mind.authority.seek(name, at)
     return Done(accepted=True, text=f"bringing {name} in service on {mind.state.me}", effects=tuple(effects))
+
+
+def _come_back(mind: Mind, name: HierarchyId, at: Instant) -> Done:
+    machine, me = mind.machines[name], mind.state.me
+    if machine.life.stuck:
+        return _refuse(f"{me} can't: a resource can't be removed here, and the node fences itself")
+    machine.life.leaving = None
+    effects = forget_failures(mind, name, at, "an operator asked for it here")
+    return Done(accepted=True, text=f"bringing {name} in service on {me} again", effects=tuple(effects))
 
 
 def _move_to(mind: Mind, name: HierarchyId, node: NodeId, at: Instant) -> Done:
@@ -163,7 +174,7 @@ def _recover(mind: Mind, command: Recover, at: Instant) -> Done | HandOn:
         text = f"failures of {name} are cleared" + (f" here and on {', '.join(others)}" if others else "")
         return Done(accepted=True, text=text, effects=tuple(effects))
     ailing = machine.life.goal is Goal.UP and bool(machine.life.resources[tag].failed_why)
-    try_again(machine, tag)
+    try_again(machine)
     text = f"repairing {tag}" if ailing else f"{tag} has not failed here; failures of {name} are cleared"
     return Done(accepted=True, text=text, effects=tuple(effects))
 

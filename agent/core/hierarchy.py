@@ -223,7 +223,7 @@ class HierarchyMachine:
         )
 
     def _children_up(self, spec: Resource) -> bool:
-        """Is everything it rests on in service? A child may be, e.g. a route, while its own children aren't."""
+        """Is everything below in service? A child may be, e.g. a route, while its own children aren't."""
         below = [self.life.resources[tag] for tag in self.below(spec.tag)]
         return all(each.activity is Activity.ACTIVE and not each.failed_why for each in below)
 

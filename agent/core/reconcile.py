@@ -11,7 +11,7 @@ from dataclasses import replace
 from agent.core.authority.contract import Standing
 from agent.core.effects import Effect, Failure, Kind, Severity
 from agent.core.hierarchy import HierarchyMachine
-from agent.core.ids import HierarchyId, Instant, NodeId, Tag, later
+from agent.core.ids import HierarchyId, Instant, NodeId, later
 from agent.core.mind import Mind, notice
 from agent.core.placement import decide
 from agent.core.state import Activity, Goal, Leaving, Trouble
@@ -80,15 +80,15 @@ def forget_failures(mind: Mind, name: HierarchyId, at: Instant, why: str) -> lis
     return [mind.authority.record(), told]
 
 
-def try_again(machine: HierarchyMachine, tag: Tag | None = None) -> None:
-    """Let failed resources (or the one named) be repaired anew."""
+def try_again(machine: HierarchyMachine) -> None:
+    """Let everything that failed be repaired anew."""
     machine.life.trouble = None
-    for spec, life in machine.each():
-        if life.failed_why and tag in {None, spec.tag}:
+    for _, life in machine.each():
+        if life.failed_why:
             life.recoveries.clear()
-            was_up = machine.life.arrived
-            life.needs_recovery = was_up and life.running is None
-            if not was_up:
+            if machine.life.arrived:
+                life.needs_recovery = True
+            else:
                 life.failed_why = ""  # a restore that failed is simply done again
 
 
@@ -131,6 +131,9 @@ def _leave(mind: Mind, machine: HierarchyMachine, leaving: Leaving, at: Instant)
     fit = {each.node for each in mind.candidates(name, at) if each.fit and each.present}
     if successor not in fit:
         successor = None if leaving.held else mind.next_node(name, at)
+    if successor is None and not leaving.held:
+        effects += forget_failures(mind, name, at, "no other node can take it any more: trying again here")
+        return effects + _take_up(machine, at)
     return effects + mind.authority.release(name, at, successor=successor, held=leaving.held)
 
 
