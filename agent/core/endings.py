@@ -31,7 +31,7 @@ def finish(machine: HierarchyMachine, tag: Tag, outcome: Outcome, detail: str, a
         return effects + _towards_down(machine, spec, life, ended.action, outcome, detail, at)
     match ended.action:
         case Action.CHECK if not life.probed:
-            _probed(life, outcome, detail)
+            _probed(machine, life, outcome, detail)
             return effects
         case Action.CHECK:
             return effects + _checked(machine, spec, life, outcome, detail, at)
@@ -65,12 +65,13 @@ def _tell_end(
     ]
 
 
-def _probed(life: ResourceLife, outcome: Outcome, detail: str) -> None:
+def _probed(machine: HierarchyMachine, life: ResourceLife, outcome: Outcome, detail: str) -> None:
     match outcome:
         case Outcome.OK:
             life.activity, life.probed = Activity.ACTIVE, True
         case Outcome.FAILED:
-            life.activity, life.probed = Activity.INACTIVE, True
+            left_over = machine.life.in_part
+            life.activity, life.probed = Activity.UNKNOWN if left_over else Activity.INACTIVE, True
         case Outcome.UNKNOWN | Outcome.TIMED_OUT:
             life.activity, life.probed, life.unknown_why = Activity.UNKNOWN, True, detail or "check timed out"
         case Outcome.CANCELLED:
@@ -203,7 +204,7 @@ def _towards_down(
     at: Instant,
 ) -> list[Effect]:
     if action is Action.CHECK and not life.probed:
-        _probed(life, outcome, detail)
+        _probed(machine, life, outcome, detail)
         return []
     if action not in {Action.REMOVE, Action.FORCE_REMOVE}:
         # Whatever a cut short restore, recovery or check left behind: remove will see.

@@ -33,13 +33,16 @@ def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, sa
     }
     if not same_boot:
         registers = {name: after_reboot(register, me) for name, register in registers.items()}
+    lives = {spec.name: new_life(spec, me, at) for spec in cluster.hierarchies}
+    for name, life in lives.items():
+        life.in_part = same_boot and registers[name].owner == me
     return NodeState(
         me=me,
         cluster=cluster,
         started_at=at,
         stepped_at=at,
         peers=first_look(cluster, me, at),
-        hierarchies={spec.name: new_life(spec, me, at) for spec in cluster.hierarchies},
+        hierarchies=lives,
         ownership=OwnershipLife(registers=registers),
         failures=[each for each in durable.failures if same_boot],
     )

@@ -106,6 +106,7 @@ class HierarchyLife:
     goal_since: Instant = NEVER
     arrived: bool = False  # the goal was reached once
     stuck: bool = False
+    in_part: bool = False  # an earlier agent ran it: a check that fails doesn't prove that nothing is left
     trouble: Trouble | None = None
     tries: int = 0  # local tries since the last arrival with nowhere to go
     leaving: Leaving | None = None

@@ -51,7 +51,8 @@ def cluster(*hierarchies: Hierarchy, nodes: tuple[NodeId, ...] = (A, B), **setti
 
 def running(*hierarchies: Hierarchy, **settings: Any) -> World:
     """A world whose nodes have started and whose hierarchies are in service."""
-    world = World(cluster(*hierarchies, **settings))
+    may_part = settings.pop("may_part", False)
+    world = World(cluster(*hierarchies, **settings), may_part=may_part)
     world.start()
     names = [each.name for each in world.cluster.hierarchies]
     assert world.run_until(lambda: all(world.in_service(name) for name in names), within_ms=5_000)
