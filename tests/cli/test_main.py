@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent import __version__
+from agent.cli import exits
 from agent.cli.main import main
 from agent.cli.parser import build_parser
 
@@ -214,3 +215,14 @@ def test_check_for_a_node_that_is_none_is_2(good: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == (
         'kage: no node is called "db-03"\n  hint: the nodes are db-01, db-02\n'
     )
+
+
+def test_the_docs_name_every_verb_option_and_exit_code() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    for name, parser in parsers(build_parser()):
+        assert f"`{name}" in text or f"`config {name}`" in text, name
+        for action in parser._actions:
+            for option in action.option_strings:
+                assert option in {"-h", "--help"} or option in text, f"{name} {option}"
+    for name in ("OK", "REFUSED", "USAGE", "NO_AGENT", "TIMED_OUT"):
+        assert f"| {getattr(exits, name)} | " in text
