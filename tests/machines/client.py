@@ -34,8 +34,8 @@ class Client:
 
     def __init__(self, vpc: Machine, address: str, port: int, sources: tuple[str, ...]) -> None:
         self._sources = sources
-        self._seen = vpc.logs / f"client-{time.monotonic_ns()}.txt"
-        argv = (sys.executable, "-m", "tests.machines.client", str(self._seen), address, str(port), *sources)
+        self.seen = vpc.logs / f"client-{time.monotonic_ns()}.txt"
+        argv = (sys.executable, "-m", "tests.machines.client", str(self.seen), address, str(port), *sources)
         self._process: Process = vpc.spawn(*argv, log="client.log")
 
     def successes(self, source: str) -> list[float]:
@@ -60,9 +60,9 @@ class Client:
         self._process.stop()
 
     def _lines(self) -> Iterator[tuple[str, float]]:
-        if not self._seen.exists():
+        if not self.seen.exists():
             return
-        for line in self._seen.read_text().splitlines():
+        for line in self.seen.read_text().splitlines():
             source, _, at = line.partition(" ")
             if at:  # else: the last line is just being written
                 yield source, float(at)

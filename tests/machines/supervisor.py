@@ -22,6 +22,7 @@ until [ "$stopping" ]; do
     echo "$pid" >"$pidfile"
     while kill -0 "$pid" 2>/dev/null; do wait "$pid"; code=$?; done
     echo "supervisor: the agent ended with $code"
+    [ "$code" != 2 ] || stopping=1  # it can't start, and says why: RestartPreventExitStatus
     [ "$stopping" ] || sleep 0.05
 done
 """
