@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import signal
 import socket
@@ -20,10 +21,14 @@ from agent.core.ids import NodeId
 from agent.runtime import systemd
 from agent.runtime.agent import Agent
 from agent.runtime.configwatch import ConfigWatch
+from agent.runtime.kitbox import KitBroken
+from agent.runtime.onlyone import AlreadyInUse, only_agent
 from agent.runtime.realtime import take_precedence
 from agent.runtime.reload import Reloader
 from agent.runtime.store import StoreError
 from recovery_kits.registry import kits
+
+LET_GO_S = 1.5  # for what is left to end, after the agent has ended
 
 _log = logging.getLogger(__name__)
 
@@ -39,44 +44,65 @@ def run(config_path: Path, node: str | None, state_dir: Path, runtime_dir: Path)
         config = load(config_path, kits())
         me = _who_am_i(config, node)
         keyring = keys.load(config.key_file)
-        agent = Agent(me, config, keyring, state_dir, runtime_dir, __version__)
-        asyncio.run(_run(agent, Reloader(agent, config_path, config_path.read_text()), runtime_dir))
-    except (ConfigError, CannotStart, keys.KeyFileError, StoreError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 (before there is a log)
-        return 2
+        with only_agent((state_dir, runtime_dir)):
+            agent = Agent(me, config, keyring, state_dir, runtime_dir, __version__)
+            return _run_to_the_end(agent, runtime_dir / "agent.sock")
+    except (ConfigError, CannotStart, keys.KeyFileError, AlreadyInUse, KitBroken, StoreError) as error:
+        return _refuse(str(error))
+    except OSError as error:
+        return _refuse(_where_and_why(error))
+
+
+def _run_to_the_end(agent: Agent, socket_path: Path) -> int:
+    try:
+        asyncio.run(_run(agent, Reloader(agent), socket_path))
     except ExceptionGroup as group:
-        for leaf in _leaves(group):
+        leaves = list(dict.fromkeys(_leaves(group)))
+        if not agent.running.is_set() and all(isinstance(leaf, OSError) for leaf in leaves):
+            raise leaves[0] from None
+        for leaf in leaves:
             _log.critical("the agent ends: %s", leaf, exc_info=leaf)
         return 1
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     return 0
 
 
-async def _run(agent: Agent, reloader: Reloader, runtime_dir: Path) -> None:
-    await agent.open()
-    for refused in take_precedence():
-        _log.info("running without %s", refused)
+async def _run(agent: Agent, reloader: Reloader, socket_path: Path) -> None:
     loop = asyncio.get_running_loop()
+    changes = asyncio.Queue[None](1)
+
+    def changed() -> None:
+        if changes.empty():
+            changes.put_nowait(None)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, agent.stop)
-    async with asyncio.TaskGroup() as group:
-        changes = asyncio.Queue[None](1)
+    loop.add_signal_handler(signal.SIGHUP, changed)
+    for refused in take_precedence():
+        _log.info("running without %s", refused)
+    try:
+        await agent.open()
+        async with asyncio.TaskGroup() as group:
+            with ConfigWatch(agent.config.source, changed):
+                beside = [
+                    group.create_task(serve(Facade(agent, reloader), socket_path), name="api"),
+                    group.create_task(_tell_systemd(agent), name="systemd"),
+                    group.create_task(_reload_on_change(reloader, changes), name="reload"),
+                ]
+                await agent.run()
+                systemd.notify("STOPPING=1")
+                for task in beside:
+                    task.cancel()
+    finally:
+        # A kit's task that ignores its end, or a disk that hangs, can't keep the process.
+        faulthandler.dump_traceback_later(LET_GO_S, exit=True)
 
-        def changed() -> None:
-            if changes.empty():
-                changes.put_nowait(None)
 
-        loop.add_signal_handler(signal.SIGHUP, changed)
-        with ConfigWatch(agent.config.source, changed):
-            beside = [
-                group.create_task(serve(Facade(agent, reloader), runtime_dir / "agent.sock"), name="api"),
-                group.create_task(systemd.feed_watchdog(lambda: agent.node is not None), name="watchdog"),
-                group.create_task(_reload_on_change(reloader, changes), name="reload"),
-            ]
-            systemd.notify("READY=1")
-            await agent.run()
-            systemd.notify("STOPPING=1")
-            for task in beside:
-                task.cancel()
+async def _tell_systemd(agent: Agent) -> None:
+    await agent.running.wait()
+    systemd.notify("READY=1")
+    await systemd.feed_watchdog(lambda: agent.works)
 
 
 async def _reload_on_change(reloader: Reloader, changes: asyncio.Queue[None]) -> None:
@@ -94,6 +120,15 @@ def _who_am_i(config: Config, node: str | None) -> NodeId:
             "name this machine so, or say which one it is: kage agent --node NAME"
         )
     return name
+
+
+def _refuse(why: str) -> int:
+    print(why, file=sys.stderr)  # noqa: T201 (before there is a log)
+    return 2
+
+
+def _where_and_why(error: OSError) -> str:
+    return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
 
 
 def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from agent.config.durations import parse_duration
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -125,6 +124,8 @@ def _count(text: str) -> int:
 
 
 def _duration_ms(text: str) -> int:
+    from agent.config.durations import parse_duration  # noqa: PLC0415 (agent.config takes 0.1 s to load)
+
     try:
         return parse_duration(text)
     except ValueError:

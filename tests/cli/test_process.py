@@ -187,7 +187,7 @@ def test_a_full_disk_behind_stdout_is_told(agent: FakeAgent, socket_path: Path) 
 def test_it_starts_without_what_it_does_not_need() -> None:
     looking = (
         "import sys; from agent.cli.main import main; main(sys.argv[1:]);"
-        "heavy = ('rich', 'boto3', 'botocore', 'starlette', 'uvicorn', 'asyncio', 'cryptography');"
+        "heavy = ('rich', 'boto3', 'botocore', 'starlette', 'uvicorn', 'asyncio', 'agent.config');"
         "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
     )
     for verb, code in ((["version"], "[]\n"), (["status", "--socket", "/nowhere"], "[]\n")):
