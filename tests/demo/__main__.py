@@ -20,7 +20,8 @@ def main() -> int:
     """Tell the story in a lab of its own, then make sure that the lab is gone."""
     begun = time.monotonic()
     host = HostState.now()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # as a job in the background INT is ignored at first
+        signal.signal(number, signal.default_int_handler)
     figures = Figures()
     try:
         with ClusterLab() as lab:
