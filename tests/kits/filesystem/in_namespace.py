@@ -15,7 +15,6 @@ from pathlib import Path
 from tests.kits.filesystem import breaking, holding, mounting  # noqa: F401 (they fill SCENARIOS)
 from tests.kits.filesystem.place import SCENARIOS, Place
 
-
 __all__ = ["SCENARIOS"]
 
 

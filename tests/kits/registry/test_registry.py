@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from agent.config.load import parse
 from recovery_kits import registry
 from recovery_kits.ip import IpKit
 from recovery_kits.registry import GROUP, Kits, kits
@@ -42,6 +44,30 @@ def test_each_local_kit_loads_and_has_its_page_and_example(kind: str) -> None:
     example = tomllib.loads((folder / "example.toml").read_text())
     (resource,) = example["hierarchy"]["app"]["resource"].values()
     assert resource["kit"] == kind
+
+
+CLUSTER = """
+[cluster]
+name = "example"
+quorum = "none"
+key_file = "/etc/kagemusha/cluster.key"
+[comm_path.eni-0]
+priority = 1
+db-01 = "10.0.3.4"
+db-02 = "10.0.6.4"
+[hierarchy.app]
+nodes = ["db-01", "db-02"]
+"""
+
+
+@pytest.mark.parametrize("kind", ["filesystem", "generic", "ip", "systemd"])
+def test_each_example_is_a_right_configuration(kind: str) -> None:
+    example = (ROOT / "recovery_kits" / kind / "example.toml").read_text()
+    alone = re.sub(r"(?m)^depends_on = .*$", "", example)
+    config = parse(CLUSTER + alone, Path("example.toml"), kits())
+    (resource,) = config.resources.values()
+    assert resource.kit == kind
+    assert set(resource.parameters) == {"db-01", "db-02"}
 
 
 def test_a_broken_kit_is_named_and_the_others_work(caplog: pytest.LogCaptureFixture) -> None:
