@@ -51,9 +51,10 @@ def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, sa
 def new_life(spec: Hierarchy, me: NodeId, at: Instant) -> HierarchyLife:
     """A hierarchy of which nothing is known yet; on a node that can't run it, one that is down."""
     if me in spec.nodes:
-        return HierarchyLife(resources={each.tag: ResourceLife() for each in spec.resources}, goal_since=at)
+        unknown = {each.tag: ResourceLife() for each in spec.resources}
+        return HierarchyLife(resources=unknown, goal_since=at, begun=at)
     down = {each.tag: ResourceLife(activity=Activity.INACTIVE, probed=True) for each in spec.resources}
-    return HierarchyLife(resources=down, goal=Goal.DOWN, goal_since=at, arrived=True)
+    return HierarchyLife(resources=down, goal=Goal.DOWN, goal_since=at, arrived=True, begun=at)
 
 
 class Mind:
@@ -146,10 +147,17 @@ class Mind:
             register=register,
             candidates=self.candidates(name, at),
             owner_standing=self.standing_of(owner) if owner is not None else None,
-            settled=self.state.settled,
+            settled=life.settled,
             free_since=life.free_since if life.free_since is not None else at,
             patience_ms=self.state.cluster.heartbeat.dead_after_ms,
         )
+
+    def settle(self, name: HierarchyId, at: Instant) -> None:
+        """Have all who could know of it spoken? Others may run it, or come first for it, until then."""
+        life = self.machines[name].life
+        waited = at - life.begun >= self.state.cluster.startup_grace_ms
+        if not life.settled:
+            life.settled = waited or all(self._has_spoken(node, name) for node in self.state.peers)
 
     def next_node(self, name: HierarchyId, at: Instant) -> NodeId | None:
         """The best other node that could take the hierarchy from this one."""
@@ -157,6 +165,12 @@ class Mind:
             if each.node != self.state.me and each.fit and each.present:
                 return each.node
         return None
+
+    def _has_spoken(self, node: NodeId, name: HierarchyId) -> bool:
+        standing, report = self.standing_of(node), self.reported(node, name)
+        if standing in {PeerStanding.LEFT, PeerStanding.LOST}:
+            return True
+        return standing is PeerStanding.ALIVE and report is not None and report.probed
 
     def _candidate(self, node: NodeId, name: HierarchyId, at: Instant) -> Candidate:
         if node == self.state.me:

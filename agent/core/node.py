@@ -33,7 +33,6 @@ from agent.core.mind import Mind, new_state, notice
 from agent.core.model import Cluster
 from agent.core.reconcile import forget_failures, reconcile
 from agent.core.state import NodeState
-from agent.core.states import PeerStanding
 
 PAUSE_INTERVALS = 3  # this many heartbeat intervals without a step: the node itself was away
 
@@ -69,8 +68,8 @@ class Node:
         effects += self._take_in(event)
         effects += self._pass_time(event.at)
         if not self.state.stopping:
-            self._settle(event.at)
             for name in self._mind.machines:
+                self._mind.settle(name, event.at)
                 effects += reconcile(self._mind, name, event.at)
         effects += self._publish(event.at)
         if isinstance(event, Stopping):
@@ -170,21 +169,6 @@ class Node:
         self._mind.liveness.forgive(gap_ms - interval_ms)
         text = f"this agent was away for {gap_ms} ms (suspended, stopped or starved); nobody else is blamed"
         return [notice(at, Kind.PAUSED, Severity.WARNING, text)]
-
-    def _settle(self, at: Instant) -> None:
-        state = self.state
-        if state.settled:
-            return
-        waited = at - state.started_at >= state.cluster.startup_grace_ms
-        state.settled = waited or all(
-            peer.standing in {PeerStanding.LEFT, PeerStanding.LOST}
-            or (
-                peer.standing is PeerStanding.ALIVE
-                and peer.report is not None
-                and all(each.probed for each in peer.report.hierarchies)
-            )
-            for peer in state.peers.values()
-        )
 
     def _expire_failures(self, at: Instant) -> list[Effect]:
         over = [each.hierarchy for each in self.state.failures if at >= each.until]

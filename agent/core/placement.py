@@ -41,8 +41,8 @@ class View:
     register: Register
     candidates: tuple[Candidate, ...]  # by priority
     owner_standing: PeerStanding | None  # None: no owner, or this node
-    settled: bool  # every peer was heard once, or the grace for it is over
-    free_since: Instant
+    settled: bool  # every peer's word on it was heard, or the grace for that is over
+    free_since: Instant  # since when this node could take it, were it its turn
     patience_ms: int
 
 

@@ -15,7 +15,7 @@ from agent.core.ids import HierarchyId, Instant, NodeId, later
 from agent.core.mind import Mind, notice
 from agent.core.placement import decide
 from agent.core.state import Activity, Goal, Leaving, Trouble
-from agent.core.states import PeerStanding, Phase, Switchback
+from agent.core.states import Phase, Reason, Switchback
 
 TRY_AGAIN_FIRST_MS, TRY_AGAIN_MOST_MS = 30_000, 600_000  # local tries while there is nowhere to go
 
@@ -98,7 +98,7 @@ def _as_owner(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect
     if life.leaving is not None:
         return _leave(mind, machine, life.leaving, at)
     if life.goal is not Goal.UP:
-        if life.goal is Goal.PROBE and not machine.all_active and not mind.state.settled:
+        if life.goal is Goal.PROBE and not machine.all_active and not life.settled:
             return []  # a restarted agent looks around first: a peer may have taken it over meanwhile
         return _take_up(machine, at)
     if life.trouble is not None:
@@ -152,14 +152,10 @@ def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> li
 
 
 def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
-    life, name = machine.life, machine.spec.name
-    owner = mind.authority.register(name).owner
-    if owner is not None and mind.standing_of(owner) is PeerStanding.ALIVE:
-        life.free_since = None
-        return []
-    if life.free_since is None:
-        life.free_since = at
-    verdict = decide(mind.view(name, at))
+    name, view = machine.spec.name, mind.view(machine.spec.name, at)
+    verdict = decide(view)
+    in_line = verdict.take or verdict.reason is Reason.NOT_FIRST
+    machine.life.free_since = view.free_since if in_line else None
     if not verdict.take:
         return []
     text = f"taking it: {verdict.reason.value}"

@@ -110,7 +110,9 @@ class HierarchyLife:
     trouble: Trouble | None = None
     tries: int = 0  # local tries since the last arrival with nowhere to go
     leaving: Leaving | None = None
-    free_since: Instant | None = None  # since when nobody runs it, as far as this node knows
+    begun: Instant = NEVER  # when this node began to look after it
+    settled: bool = False  # every peer's word on it was heard, or the grace for that is over
+    free_since: Instant | None = None  # since when this node could take it, were it its turn
     better_since: Instant | None = None  # since when a node of higher priority is fit
 
 
@@ -156,5 +158,4 @@ class NodeState:
     forwarded: dict[RequestId, ForwardedCommand] = field(default_factory=dict)
     next_action: int = 1
     published: Report | None = None
-    settled: bool = False  # every peer was heard, or the grace for it is over
     stopping: bool = False
