@@ -212,7 +212,7 @@ def _towards_down(
             life.activity = Activity.UNKNOWN
         return []
     if outcome is Outcome.OK:
-        life.activity, life.unknown_why = Activity.INACTIVE, ""
+        life.activity, life.probed, life.unknown_why = Activity.INACTIVE, True, ""
         return []
     life.activity = Activity.UNKNOWN
     if action is Action.REMOVE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent.core.authority.contract import Authority, Standing
 from agent.core.authority.liveness_based import LivenessBased
 from agent.core.authority.registers import after_reboot
-from agent.core.effects import Durable, Effect, Failure, Kind, Notice, Notify, Severity
+from agent.core.effects import CancelAction, Durable, Effect, Failure, Kind, Notice, Notify, Severity
 from agent.core.hierarchy import HierarchyMachine
 from agent.core.ids import ActionId, HierarchyId, Instant, NodeId, Tag
 from agent.core.liveness import Liveness, first_look
@@ -63,6 +63,28 @@ class Mind:
     def __init__(self, state: NodeState) -> None:
         self.state = state
         self.adopt_cluster(state.cluster)
+
+    def reload(self, cluster: Cluster, at: Instant) -> list[Effect]:
+        """Put another configuration in force. What is gone from it is left as it is and forgotten."""
+        kept = {spec.name: {each.tag for each in spec.resources} for spec in cluster.hierarchies}
+        effects = list[Effect]()
+        for name, life in self.state.hierarchies.items():
+            tags = kept.get(name, set())
+            running = [each.running for tag, each in life.resources.items() if tag not in tags]
+            effects += [CancelAction(each.id) for each in running if each is not None]
+            if life.trouble is not None and life.trouble.tag not in tags:
+                life.trouble = None
+        self.state.failures[:] = [each for each in self.state.failures if each.hierarchy in kept]
+        self.adopt_cluster(cluster)
+        for peer in self.state.peers.values():
+            effects += self.hear_registers(peer.report, at)  # what was nobody's business may be now
+        return effects
+
+    def hear_registers(self, report: Report | None, at: Instant) -> list[Effect]:
+        """A peer's word on who owns what."""
+        known = [each.register for each in report.hierarchies] if report else []
+        mine = [each for each in known if each.hierarchy in self.machines]
+        return [effect for each in mine for effect in self.authority.hear(each, at)]
 
     def adopt_cluster(self, cluster: Cluster) -> None:
         """Wire the parts anew for a configuration; state of what is gone is dropped, of what is new begun."""

@@ -106,8 +106,8 @@ class Node:
             case CommandGiven(_, request, command):
                 return given(mind, request, command, at)
             case ConfigLoaded(_, cluster):
-                mind.adopt_cluster(cluster)
-                return [notice(at, Kind.CONFIG_LOADED, Severity.INFO, "a new configuration is in force")]
+                told = notice(at, Kind.CONFIG_LOADED, Severity.INFO, "a new configuration is in force")
+                return [*mind.reload(cluster, at), told]
             case Tick():
                 return []
             case Stopping():
@@ -132,12 +132,9 @@ class Node:
                 return replied(self._mind, event.message)
 
     def _hear_report(self, event: ReportHeard) -> list[Effect]:
-        effects = list[Effect]()
-        if self._mind.liveness.reported(event):
-            for each in event.report.hierarchies:
-                if each.register.hierarchy in self._mind.machines:
-                    effects += self._mind.authority.hear(each.register, event.at)
-        return effects
+        if not self._mind.liveness.reported(event):
+            return []
+        return self._mind.hear_registers(event.report, event.at)
 
     def _finish(self, event: ActionFinished) -> list[Effect]:
         for machine in self._mind.machines.values():

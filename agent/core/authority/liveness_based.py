@@ -8,7 +8,6 @@ owning at the same time: that is what the mode lacks, and why it is shown as a p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from agent.core.authority.contract import Standing
 from agent.core.authority.registers import is_newer, released, taken
@@ -52,10 +51,7 @@ class LivenessBased:
 
     def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:  # noqa: ARG002 (likewise)
         """Become the owner as soon as that is on disk."""
-        register = taken(self._life.registers[hierarchy], self._me)
-        persist = self.record()
-        self._life.pending[hierarchy] = Pending(serial=persist.serial, register=register)
-        return [replace(persist, durable=self._durable())]
+        return self._own(taken(self._life.registers[hierarchy], self._me))
 
     def release(
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
@@ -74,6 +70,8 @@ class LivenessBased:
         mine, spec = self._life.registers[name], self._cluster.hierarchy(name)
         if not is_newer(register, mine, spec):
             return []
+        if register.owner == self._me:  # of an earlier life that this node doesn't remember
+            return self._own(register)
         self._life.registers[name] = register
         pending = self._life.pending.get(name)
         if pending is not None and not is_newer(pending.register, register, spec):
@@ -114,6 +112,12 @@ class LivenessBased:
         """Everything durable as it is now."""
         self._life.serial += 1
         return Persist(self._life.serial, self._durable())
+
+    def _own(self, register: Register) -> list[Effect]:
+        """It is mine as soon as that is on disk."""
+        self._life.serial += 1
+        self._life.pending[register.hierarchy] = Pending(serial=self._life.serial, register=register)
+        return [Persist(self._life.serial, self._durable())]
 
     def _durable(self) -> Durable:
         pending = {name: each.register for name, each in self._life.pending.items()}
