@@ -35,9 +35,8 @@ class Actions:
     ) -> None:
         self._group, self._clock_ms, self._finished = group, clock_ms, finished
         self._kits: Mapping[Tag, Kit[Any]] = {}
-        self._tasks: dict[ActionId, asyncio.Task[Check]] = {}
+        self._in_progress: dict[ActionId, asyncio.Event] = {}  # set: it shall end early
         self._followers: set[asyncio.Task[None]] = set()
-        self._cancelled: set[ActionId] = set()
 
     def use(self, kits: Mapping[Tag, Kit[Any]]) -> None:
         """From now on start actions with these kits; those in progress go on with theirs."""
@@ -45,15 +44,16 @@ class Actions:
 
     def start(self, order: StartAction) -> None:
         """Begin it; its end is told to `finished`."""
-        task = self._group.create_task(self._follow(order), name=f"{order.action.value} {order.tag}")
+        self._in_progress[order.id] = cancelled = asyncio.Event()
+        name = f"{order.action.value} {order.tag}"
+        task = self._group.create_task(self._follow(order, cancelled), name=name)
         self._followers.add(task)
         task.add_done_callback(self._followers.discard)
 
     def cancel(self, action: ActionId) -> None:
-        """End it early."""
-        self._cancelled.add(action)
-        if (task := self._tasks.get(action)) is not None:
-            task.cancel()
+        """End it early; one that has ended stays as it ended."""
+        if (cancelled := self._in_progress.get(action)) is not None:
+            cancelled.set()
 
     async def idle(self) -> None:
         """Return when no action is in progress."""
@@ -65,24 +65,26 @@ class Actions:
         for follower in self._followers:
             follower.cancel()
 
-    async def _follow(self, order: StartAction) -> None:
+    async def _follow(self, order: StartAction, cancelled: asyncio.Event) -> None:
         kit = self._kits.get(order.tag)
         if kit is None:
             self._tell(order, Outcome.FAILED, "this node has no parameters for it")
             return
-        task = asyncio.create_task(_perform(kit, order.action))
-        self._tasks[order.id] = task
-        if order.id in self._cancelled:
-            task.cancel()
+        if cancelled.is_set():
+            self._tell(order, Outcome.CANCELLED, "")
+            return
+        task = asyncio.create_task(_perform(kit, order.action), name=f"kit of {order.tag}")
+        early = asyncio.create_task(cancelled.wait())
         try:
-            await asyncio.wait([task], timeout=order.limit_ms / 1_000)
-            in_time = task.done()
-            if not in_time:
+            limit_s = order.limit_ms / 1_000
+            await asyncio.wait([task, early], timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            in_time = task.done() or cancelled.is_set()
+            if not task.done():
                 task.cancel()
                 await asyncio.wait([task], timeout=GIVE_UP_S)
         finally:
             task.cancel()  # when the agent itself ends in the middle
-            del self._tasks[order.id]
+            early.cancel()
         if not task.done():
             self._tell(
                 order, Outcome.TIMED_OUT, "it can't even be ended; what it started may hang in the kernel"
@@ -90,17 +92,27 @@ class Actions:
         elif not in_time:
             self._tell(order, Outcome.TIMED_OUT, f"not done within {order.limit_ms / 1_000:g} s; ended")
         else:
-            self._tell(order, *_ending(task, order, cancelled=order.id in self._cancelled))
+            self._tell(order, *_ending(task, order, cancelled=cancelled.is_set()))
 
     def _tell(self, order: StartAction, outcome: Outcome, detail: str) -> None:
-        self._cancelled.discard(order.id)
+        del self._in_progress[order.id]
         self._finished(ActionFinished(self._clock_ms(), order.id, outcome, detail[-MOST_DETAIL:]))
 
 
 async def _perform(kit: Kit[Any], action: Action) -> Check:
+    try:
+        return await _call(kit, action)
+    except SystemExit as error:  # asyncio would end the agent for it
+        raise RuntimeError(f"it called sys.exit({error.code!r})") from error
+
+
+async def _call(kit: Kit[Any], action: Action) -> Check:
     match action:
         case Action.CHECK:
-            return await kit.quick_check()
+            check: object = await kit.quick_check()
+            if not isinstance(check, Check):
+                raise TypeError(f"quick_check returned {check!r}, not a Check")
+            return check
         case Action.RESTORE:
             await kit.restore()
         case Action.REMOVE:
@@ -118,11 +130,11 @@ def _ending(task: asyncio.Task[Check], order: StartAction, *, cancelled: bool) -
     match task.exception():
         case None:
             check = task.result()
-            return _OF_HEALTH[check.health], check.why
+            return _OF_HEALTH[check.health], str(check.why)
         case Unanswered() as error:
-            return Outcome.UNKNOWN, error.reason
+            return Outcome.UNKNOWN, str(error.reason)
         case KitError() as error:
-            return Outcome.FAILED, error.reason
+            return Outcome.FAILED, str(error.reason)
         case error:  # a kit's bug must not take the agent down, nor be hidden
             _journal.error("%s: %s: the kit broke", order.tag, order.action.value, exc_info=error)
             return Outcome.FAILED, f"the kit broke: {type(error).__name__}: {error}"
