@@ -72,7 +72,7 @@ class Facade:
             source=str(config.source),
             digest=config.digest,
             loaded_time=self._reloader.loaded_time,
-            text=self._reloader.text,
+            text=config.text,
             notes=list(config.notes),
         )
 

@@ -28,7 +28,8 @@ from agent.runtime.reload import Reloader
 from agent.runtime.store import StoreError
 from recovery_kits.registry import kits
 
-LET_GO_S = 1.5  # for what is left to end, after the agent has ended
+LEAVE_WITHIN_S = 8.4  # once told to end; then the process ends anyway, showing where it stood
+LET_GO_S = 1.5  # for what is left, once the agent has ended
 
 _log = logging.getLogger(__name__)
 
@@ -76,8 +77,12 @@ async def _run(agent: Agent, reloader: Reloader, socket_path: Path) -> None:
         if changes.empty():
             changes.put_nowait(None)
 
+    def stop() -> None:
+        faulthandler.dump_traceback_later(LEAVE_WITHIN_S, exit=True)
+        agent.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, agent.stop)
+        loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, changed)
     for refused in take_precedence():
         _log.info("running without %s", refused)
@@ -95,7 +100,7 @@ async def _run(agent: Agent, reloader: Reloader, socket_path: Path) -> None:
                 for task in beside:
                     task.cancel()
     finally:
-        # A kit's task that ignores its end, or a disk that hangs, can't keep the process.
+        # A kit that ignores its end, or a disk that hangs, can't keep the process.
         faulthandler.dump_traceback_later(LET_GO_S, exit=True)
 
 

@@ -64,6 +64,9 @@ def _bound(kind: socket.SocketKind, local: Address, port: int) -> socket.socket:
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # several of this user's on one port
-        sock.bind((str(local), port))
+        try:
+            sock.bind((str(local), port))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"{local} port {port}") from error
         undo.pop_all()
         return sock

@@ -79,6 +79,7 @@ def parse(text: str, source: Path, kits: Kits) -> Config:
     addresses = clusters.finish_paths(paths, cluster)
     return Config(
         source=source,
+        text=text,
         digest=hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12],
         cluster=_finish_cluster(cluster, nodes, addresses, drafts),
         key_file=cluster.key_file,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,6 +83,7 @@ class Config:
     """One checked configuration file."""
 
     source: Path
+    text: str = field(repr=False)
     digest: str  # sha256 of the file, the first 12 hex digits
     cluster: Cluster
     key_file: Path

@@ -3,7 +3,7 @@
 Keeps:
 - one event at a time, in the order in which they came; effects of a step in the order of the step;
 - the loop is never blocked: disks, AWS and processes are waited for in threads and children;
-- a worker that breaks ends the agent, loudly; the applications it looks after go on.
+- a worker or a step that breaks ends the agent, loudly; the applications it looks after go on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from agent.core.effects import (
     StartAction,
 )
 from agent.core.events import CommandGiven, ConfigLoaded, Event, Persisted, PersistFailed, Stopping, Tick
-from agent.core.ids import NodeId, RequestId
+from agent.core.ids import NEVER, Instant, NodeId, RequestId, later
 from agent.core.messages import Command
 from agent.core.node import Node
 from agent.fencing.myself import fence_myself
@@ -44,7 +44,8 @@ from agent.runtime.kitbox import KitBox
 from agent.runtime.noticelog import NoticeLog
 from agent.runtime.store import Store, StoreError
 
-LEAVE_LIMIT_S = 8.0  # for actions in progress to end when the agent stops
+LEAVE_LIMIT_S = 6.0  # for actions in progress to end when the agent stops
+OVERDUE_INTERVALS = 10  # without a tick for so many heartbeat intervals the agent doesn't work any more
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Agent:
             self.feed,
         )
         self.node: Node | None = None  # until `open`
-        self.stopped = asyncio.Event()
+        self.running = asyncio.Event()
         self._kits = KitBox(me, config.aws, runtime_dir, self.log_line)
         self._store = Store(state_dir / "state.db")
         self._journal = Journal(state_dir / "journal", version)
@@ -76,16 +77,21 @@ class Agent:
         self._stop = asyncio.Event()
         self._queue: deque[Event] = deque()
         self._feeding = False
+        self._defect: Exception | None = None  # of a step: a mind that may be half changed isn't asked again
+        self._ticked_at: Instant = NEVER
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due: Instant = NEVER
         self._to_persist: deque[Persist] = deque(maxlen=1)  # only the newest is worth writing
         self._persist_wanted = asyncio.Event()
         self._answers: dict[RequestId, asyncio.Future[Answer]] = {}
         self._requests = 0
         self._actions: Actions | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        self._fencing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Remember what an earlier life knew; raises StoreError if that can't be read."""
+        """Remember what an earlier life knew; raises StoreError if that can't be read, or KitBroken."""
+        self._kits.make(self.config)
         loaded = await self._store.load()
         await self.notices.load()
         same_boot = loaded.boot_id == self._boot_id
@@ -93,13 +99,13 @@ class Agent:
         self.node = Node.starting(self.me, cluster, loaded.durable, at, same_boot=same_boot)
 
     async def run(self) -> None:
-        """Run until `stop` is called."""
+        """Run until `stop` is called; raises OSError (in a group) if a comm path's port is taken."""
         assert self.node is not None, "open it first"
         try:
             async with asyncio.TaskGroup() as group:
                 self._tasks = group
                 self._actions = Actions(group, boottime_ms, self.feed)
-                self._actions.use(self._kits.make(self.config))
+                self._actions.use(self._kits.made)
                 workers = [
                     group.create_task(work, name=name)
                     for name, work in (
@@ -109,23 +115,34 @@ class Agent:
                         ("aws", self._kits.warm_up()),
                     )
                 ]
+                await asyncio.sleep(0)  # comm has its ports by now, or has failed
                 self.feed(Tick(boottime_ms()))
+                if not workers[0].done():
+                    self.running.set()
                 await self._stop.wait()
+                if self._defect is not None:
+                    raise self._defect
                 await self._leave()
                 self._actions.abandon()
-                for worker in workers:
-                    worker.cancel()
+                for task in (*workers, self._fencing):
+                    if task is not None:
+                        task.cancel()
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            self._store.close()
+            await self._store.close()
             self._journal.close()
             self._kits.close()
-            self.stopped.set()
 
     def stop(self) -> None:
         """End in good order; what runs goes on running."""
         self._stop.set()
+
+    @property
+    def works(self) -> bool:
+        """Is the core given its ticks? If not, a watchdog should end this."""
+        overdue_ms = OVERDUE_INTERVALS * self.config.cluster.heartbeat.interval_ms
+        return boottime_ms() < self._ticked_at + overdue_ms
 
     # What happens
 
@@ -138,8 +155,11 @@ class Agent:
         try:
             while self._queue:
                 self._step(self.node, self._queue.popleft())
-        finally:
-            self._feeding = False
+        except Exception as defect:  # noqa: BLE001 (`run` raises it; whoever fed the event isn't to blame)
+            self._defect = defect
+            self._stop.set()
+            return  # and feed nothing any more
+        self._feeding = False
         self._set_timer(self.node)
 
     async def command(self, command: Command) -> Answer:
@@ -155,10 +175,13 @@ class Agent:
             del self._answers[request]
 
     def adopt(self, config: Config) -> None:
-        """Put a checked configuration in force; `agent.config.diff.changes` found nothing against it."""
+        """Put a checked configuration in force; `agent.config.diff.changes` found nothing against it.
+
+        Raises KitBroken; then the one before stays.
+        """
         assert self._actions is not None
-        self.config = config
         self._actions.use(self._kits.make(config))
+        self.config = config
         self.comm.config_digest = config.digest
         self.feed(ConfigLoaded(boottime_ms(), config.cluster))
 
@@ -173,6 +196,8 @@ class Agent:
     def _step(self, node: Node, event: Event) -> None:
         if event.at < node.state.stepped_at:  # stamped before an event that was queued earlier
             event = replace(event, at=node.state.stepped_at)
+        if isinstance(event, Tick):
+            self._ticked_at = event.at
         self._journal.before(node.state)
         effects = node.step(event)
         self._journal.after(event, effects)
@@ -180,11 +205,19 @@ class Agent:
             self._perform(effect)
 
     def _set_timer(self, node: Node) -> None:
+        """A tick at the core's next deadline, and once each interval however much else happens."""
+        due = min(node.next_deadline(), later(self._ticked_at, node.state.cluster.heartbeat.interval_ms))
         if self._timer is not None:
+            if due == self._timer_due:
+                return
             self._timer.cancel()
-        wait_s = (node.next_deadline() - boottime_ms()) / 1_000
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(wait_s, 0.001), lambda: self.feed(Tick(boottime_ms())))
+        self._timer_due = due
+        wait_s = max((due - boottime_ms()) / 1_000, 0.001)
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.feed(Tick(boottime_ms()))
 
     # What is done
 
@@ -206,7 +239,9 @@ class Agent:
             case CancelAction(action):
                 self._actions.cancel(action)
             case FenceMyself(reason):
-                self._tasks.create_task(fence_myself(reason, self.config.self_fence), name="fence myself")
+                if self._fencing is None:
+                    fence = fence_myself(reason, self.config.self_fence)
+                    self._fencing = self._tasks.create_task(fence, name="fence myself")
             case Answer(request):
                 if (answer := self._answers.get(request)) is not None and not answer.done():
                     answer.set_result(effect)
@@ -230,7 +265,8 @@ class Agent:
         """Say goodbye, and end what is in progress; it is done again by the next life."""
         assert self._actions is not None
         self.feed(Stopping(boottime_ms()))
-        await self.comm.goodbye()
+        if self._fencing is None:  # a reboot ends the agent: peers must see it die, not leave in good order
+            await self.comm.goodbye()
         try:
             async with asyncio.timeout(LEAVE_LIMIT_S):
                 await self._actions.idle()

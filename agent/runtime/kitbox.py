@@ -9,13 +9,17 @@ from typing import Any
 
 from agent.aws.errors import AwsError
 from agent.aws.session import AwsSession
-from agent.config.model import AwsSetup, Config
+from agent.config.model import AwsSetup, Config, ResourceSetup
 from agent.core.ids import NodeId, Tag
 from agent.runtime.process import Runner
 from recovery_kits.contract import Kit, Tools
 from recovery_kits.registry import kits
 
 _log = logging.getLogger(__name__)
+
+
+class KitBroken(Exception):
+    """A kit refused, or failed, to be made for a resource."""
 
 
 class KitBox:
@@ -28,23 +32,27 @@ class KitBox:
         self._run = Runner(runtime_dir / "output")
         self._aws_setup, self._aws = aws, _session(aws)
         self._kinds = kits()
-        self._needs_aws = False
+        self.made: Mapping[Tag, Kit[Any]] = {}
 
     def make(self, config: Config) -> Mapping[Tag, Kit[Any]]:
-        """A kit for each resource that may run on this node."""
-        if config.aws != self._aws_setup:
+        """A kit for each resource that may run on this node, also in `made`.
+
+        Raises KitBroken; then everything is as before.
+        """
+        aws = self._aws if config.aws == self._aws_setup else _session(config.aws)
+        made = {
+            tag: self._make_one(setup, setup.parameters[self._me], aws)
+            for tag, setup in config.resources.items()
+            if self._me in setup.parameters
+        }
+        if aws is not self._aws:
             self._aws.close()
-            self._aws_setup, self._aws = config.aws, _session(config.aws)
-        made = dict[Tag, Kit[Any]]()
-        for tag, setup in config.resources.items():
-            if self._me in setup.parameters:
-                made[tag] = self._kinds[setup.kit](setup.parameters[self._me], self._tools(tag))
-        self._needs_aws = any(kit.uses_aws for kit in made.values())
+        self._aws_setup, self._aws, self.made = config.aws, aws, made
         return made
 
     async def warm_up(self) -> None:
         """Load the AWS client before it is urgent, if a kit will want it."""
-        if not self._needs_aws:
+        if not any(kit.uses_aws for kit in self.made.values()):
             return
         try:
             await self._aws.warm_up()
@@ -55,11 +63,16 @@ class KitBox:
         """Let threads go."""
         self._aws.close()
 
-    def _tools(self, tag: Tag) -> Tools:
+    def _make_one(self, setup: ResourceSetup, parameters: Any, aws: AwsSession) -> Kit[Any]:
         def log(line: str) -> None:
-            self._log_line(tag, line)
+            self._log_line(setup.tag, line)
 
-        return Tools(tag=tag, node=self._me, run=self._run, aws=self._aws, log=log)
+        tools = Tools(tag=setup.tag, node=self._me, run=self._run, aws=aws, log=log)
+        try:
+            return self._kinds[setup.kit](parameters, tools)
+        except Exception as error:  # somebody else's code runs here: anything may come out
+            why = f"{type(error).__name__}: {error}"
+            raise KitBroken(f"{setup.tag}: the kit {setup.kit} can't be made: {why}") from error
 
 
 def _session(aws: AwsSetup) -> AwsSession:

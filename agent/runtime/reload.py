@@ -6,15 +6,15 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from agent.config import load
 from agent.config.diff import changes
 from agent.config.errors import ConfigError
-from agent.config.model import Config
 from agent.core.effects import Kind, Severity
 from agent.core.ids import Tag
 from agent.runtime.agent import Agent
+from agent.runtime.disk import Disk
+from agent.runtime.kitbox import KitBroken
 from recovery_kits.registry import kits
 
 READ_LIMIT_S = 5.0
@@ -33,9 +33,10 @@ class Reloaded:
 class Reloader:
     """Reloads one agent's file."""
 
-    def __init__(self, agent: Agent, source: Path, text: str) -> None:
-        self._agent, self._source = agent, source
-        self.text, self.loaded_time = text, time.time()  # of the configuration in force
+    def __init__(self, agent: Agent) -> None:
+        self._agent, self._source = agent, agent.config.source
+        self.loaded_time = time.time()  # of the configuration in force
+        self._disk = Disk("configuration", READ_LIMIT_S)
         self._one_at_a_time = asyncio.Lock()
 
     async def reload(self) -> Reloaded:
@@ -49,33 +50,31 @@ class Reloader:
     async def changed(self) -> None:
         """The file was written: reload it, unless it says the same."""
         try:
-            async with asyncio.timeout(READ_LIMIT_S):
-                text = await asyncio.to_thread(self._source.read_text)
-        except (OSError, UnicodeDecodeError, TimeoutError) as error:
-            _log.warning("%s can't be read: %s", self._source, error)
+            content = await self._disk.do(self._source.read_bytes)
+        except OSError as error:
+            _log.warning("%s can't be read: %s", self._source, error.strerror)
             return
-        if text != self.text:
+        if content != self._agent.config.text.encode():
             await self.reload()
 
     async def _reload(self) -> Reloaded:
+        agent = self._agent
         try:
-            async with asyncio.timeout(READ_LIMIT_S):
-                config, text = await asyncio.to_thread(self._read)
+            config = await self._disk.do(lambda: load(self._source, kits()))
         except ConfigError as error:
             return Reloaded(accepted=False, text=str(error))
-        except TimeoutError:
-            return Reloaded(accepted=False, text=f"{self._source}: the disk didn't answer")
-        agent = self._agent
+        except OSError as error:
+            return Reloaded(accepted=False, text=f"{self._source}: {error.strerror}")
         if config.digest == agent.config.digest:
             return Reloaded(accepted=True, text=f"nothing changed ({config.digest})")
         if reasons := changes(agent.config, config, self._in_service()):
             return Reloaded(accepted=False, text="; ".join(reasons))
-        self.text, self.loaded_time = text, time.time()
-        agent.adopt(config)
+        try:
+            agent.adopt(config)
+        except KitBroken as error:
+            return Reloaded(accepted=False, text=str(error))
+        self.loaded_time = time.time()
         return Reloaded(accepted=True, text=f"in force now: {config.digest}")
-
-    def _read(self) -> tuple[Config, str]:
-        return load(self._source, kits()), self._source.read_text()
 
     def _in_service(self) -> set[Tag]:
         node = self._agent.node

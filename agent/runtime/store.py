@@ -1,23 +1,24 @@
 """What must survive a restart, in one SQLite file.
 
 Keeps: when `save` returned, the state is on disk (one transaction, synchronous=FULL); a save that
-failed or ran out of time leaves the state before it; the event loop never waits for the disk. A
-damaged file is never overwritten.
+failed leaves the state before it, one that ran out of time leaves that or its own; the event loop
+never waits for the disk. A damaged file is never overwritten.
 """
 
 from __future__ import annotations
 
-import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from agent.core.effects import Durable
+from agent.runtime.disk import Disk
 
 T = TypeVar("T")
 FORMAT = 1
@@ -37,40 +38,30 @@ class Loaded:
 
 
 class Store:
-    """One file, written by one thread of its own."""
+    """One file; the agent is the only one to have it open."""
 
     def __init__(self, path: Path, *, limit_s: float = SAVE_LIMIT_S) -> None:
-        self._path, self._limit_s = path, limit_s
-        self._thread = ThreadPoolExecutor(1, "store")
-        self._under_way: asyncio.Future[Any] | None = None
+        self._path = path
+        self._disk = Disk("store", limit_s)
         self._connection: sqlite3.Connection | None = None
 
     async def load(self) -> Loaded:
         """Open or make the file and read it; raises StoreError."""
-        return await self._in_thread(self._load)
+        return await self._on_disk(self._load)
 
     async def save(self, durable: Durable, boot_id: str) -> None:
         """Return when it is on disk; raises StoreError when it isn't, after `limit_s` at the latest."""
-        if self._under_way is not None and not self._under_way.done():
-            raise StoreError(f"{self._path}: an earlier write still waits for the disk")
         content = msgspec.json.encode(durable)
-        await self._in_thread(lambda: self._save(content, boot_id))
+        await self._on_disk(lambda: self._save(content, boot_id))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the file; a write that hangs is left behind."""
-        self._thread.submit(self._close)
-        self._thread.shutdown(wait=False)
+        with suppress(OSError, sqlite3.Error):  # everything that was saved is on disk already
+            await self._disk.do(self._close)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._thread, work)
-        future.add_done_callback(_retrieve)
-        self._under_way = future  # not a task around it, which would end a turn of the loop after the write
+    async def _on_disk(self, work: Callable[[], T]) -> T:
         try:
-            async with asyncio.timeout(self._limit_s):
-                return await asyncio.shield(future)
-        except TimeoutError as error:
-            raise StoreError(f"{self._path}: the disk didn't answer within {self._limit_s:g} s") from error
+            return await self._disk.do(work)
         except sqlite3.OperationalError as error:  # full, read-only, locked, I/O
             raise StoreError(f"{self._path}: {error}") from error
         except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
@@ -93,14 +84,18 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(self._path, timeout=1, check_same_thread=False, isolation_level=None)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS durable (one INTEGER PRIMARY KEY CHECK (one = 1), "
-                "format INTEGER NOT NULL, boot_id TEXT NOT NULL, content BLOB NOT NULL)"
-            )
-            self._path.chmod(0o600)
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=FULL")
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS durable (one INTEGER PRIMARY KEY CHECK (one = 1), "
+                    "format INTEGER NOT NULL, boot_id TEXT NOT NULL, content BLOB NOT NULL)"
+                )
+            except sqlite3.Error:
+                connection.close()
+                raise
             self._connection = connection
         return self._connection
 
@@ -113,12 +108,6 @@ class Store:
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-
-
-def _retrieve(future: asyncio.Future[T]) -> None:
-    """Look at how it ended, so that asyncio doesn't complain when nobody waits for it any more."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _damaged(path: Path, why: str) -> str:
