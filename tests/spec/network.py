@@ -40,7 +40,8 @@ class Network:
     def __init__(self, world: World, random: Random) -> None:
         self._world, self._random = world, random
         self._cuts: set[tuple[PathId, NodeId, NodeId]] = set()
-        self.loss = 0.0  # of each heartbeat and message
+        self.loss = 0.0  # of each heartbeat and message …
+        self.message_loss = 0.0  # … and of messages besides
         self.late_ms = 0  # at most so much later than LATENCY_MS
 
     def cut(self, path: str, sender: str, receiver: str) -> None:
@@ -60,7 +61,7 @@ class Network:
     def heal(self) -> None:
         """Every path works, nothing is lost or late."""
         self._cuts.clear()
-        self.loss, self.late_ms = 0.0, 0
+        self.loss, self.message_loss, self.late_ms = 0.0, 0.0, 0
 
     def beat(self, machine: Machine, agent: Agent) -> None:
         """Speak now and each interval from now on, for as long as the agent lives."""
@@ -103,7 +104,7 @@ class Network:
                 event = MessageHeard(peer.clock(world.now), machine.name, message)
                 world.step(peer, peer.agent, event)
 
-        if up and peer.powered and not self._lost():
+        if up and peer.powered and self._random.random() >= max(self.loss, self.message_loss):
             world.deliver(peer, None, self._delay_ms(), arrived)
 
     def _deliver(self, peer: Machine, beat: Beat) -> None:

@@ -4,7 +4,8 @@
 (b) children are restored before, and removed after, their parents; one action at a time per resource;
 (c) a step's effects: persist, say, fence, cancel, act, answer, tell;
 (d) while living nodes can hear each other, nothing of a hierarchy starts on a node while any of it
-    may still run on another;
+    may still run on another, unless both claimed it in the same moment, before either could hear the
+    other: mode "none" settles that only afterwards;
 (e) a node's life, run again from the same beginning, is the same;
 (f) every command is answered once, in time.
 """
@@ -65,6 +66,7 @@ class Rules:
     def __init__(self, world: World, *, alone: bool) -> None:
         self._world, self._alone = world, alone
         self._beliefs: dict[tuple[int, Tag], Belief] = {}  # by the agent's incarnation
+        self._claims: dict[tuple[HierarchyId, int], set[NodeId]] = {}  # who acted on which term
         self._started: dict[tuple[int, ActionId], StartAction] = {}
 
     def before(self, agent: Agent, event: Event) -> None:
@@ -102,7 +104,7 @@ class Rules:
         resource = next(each for each in spec.resources if each.tag == start.tag)
         if start.action in {Action.RESTORE, Action.RECOVER}:
             self._has_authority(machine, agent, start)
-            self._runs_nowhere_else(machine, spec, start)
+            self._runs_nowhere_else(machine, agent, spec, start)
         if start.action is Action.RESTORE:
             for child in (each for each in spec.resources if each.tag in resource.depends_on):
                 assert self._is_up(agent, child), self._say(machine, f"{start} before its child {child.tag}")
@@ -122,10 +124,13 @@ class Rules:
         assert written.owner == machine.name, self._say(machine, f"{start} though {written} is on its disk")
         assert written.term == said.term, self._say(machine, f"{start}: {said} isn't durable yet: {written}")
 
-    def _runs_nowhere_else(self, machine: Machine, spec: Hierarchy, start: StartAction) -> None:
+    def _runs_nowhere_else(self, machine: Machine, agent: Agent, spec: Hierarchy, start: StartAction) -> None:
         if not self._alone:
             return
-        others = [each for each in self._world.occupied(spec.name) if each != machine.name]
+        claim = spec.name, agent.node.mind.authority.register(spec.name).term
+        rivals = self._claims.setdefault(claim, set())
+        rivals.add(machine.name)
+        others = [each for each in self._world.occupied(spec.name) if each not in rivals]
         assert not others, self._say(machine, f"{start} while it may still run on {others}")
 
     def _is_up(self, agent: Agent, resource: Resource) -> bool:

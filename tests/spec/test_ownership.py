@@ -6,11 +6,14 @@ from itertools import pairwise
 
 import pytest
 
+from agent.core.authority.contract import Standing
+from agent.core.authority.liveness_based import LivenessBased
 from agent.core.authority.registers import after_reboot, is_newer, released, taken
 from agent.core.effects import Kind, Publish
 from agent.core.events import Persisted
-from agent.core.ids import NodeId
+from agent.core.ids import Instant, NodeId
 from agent.core.messages import Register
+from agent.core.state import OwnershipLife
 from agent.core.states import Action
 from tests.spec.reference import (
     CYDE,
@@ -242,3 +245,13 @@ def test_a_reboot_ends_only_what_the_machine_itself_owned() -> None:
     assert after_reboot(mine, B) is mine
     after = after_reboot(mine, A)
     assert (after.owner, after.previous, after.term) == (None, A, mine.term)
+
+
+def test_a_takeover_that_waits_for_the_disk_gives_way_to_one_that_is_told() -> None:
+    life = OwnershipLife(registers={GROUPWARE: ONCE})
+    authority = LivenessBased(A, life, cluster(), list)
+    authority.seek(GROUPWARE, Instant(1_000))
+    authority.hear(taken(ONCE, B), Instant(1_001))
+    authority.persisted(2, Instant(1_002))
+    assert authority.standing(GROUPWARE, Instant(1_002)) is Standing.NONE
+    assert authority.register(GROUPWARE).owner == B

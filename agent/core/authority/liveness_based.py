@@ -70,12 +70,10 @@ class LivenessBased:
         mine, spec = self._life.registers[name], self._cluster.hierarchy(name)
         if not is_newer(register, mine, spec):
             return []
+        self._life.pending.pop(name, None)  # it rested on what was known before: somebody was quicker
         if register.owner == self._me:  # of an earlier life that this node doesn't remember
             return self._own(register)
         self._life.registers[name] = register
-        pending = self._life.pending.get(name)
-        if pending is not None and not is_newer(pending.register, register, spec):
-            del self._life.pending[name]  # somebody was quicker
         if mine.owner != self._me:
             return [self.record()]
         text = f"{register.owner or 'nobody'} owns it since term {register.term}: stopping here"
