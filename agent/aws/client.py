@@ -6,8 +6,11 @@ Importing this costs 0.2 s and making an EC2 client 25 MB: agent.aws.session doe
 from __future__ import annotations
 
 import contextlib
+import gzip
+from pathlib import Path
 from typing import Any
 
+import msgspec
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -18,6 +21,7 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
 )
+from botocore.loaders import JSONFileLoader, create_loader
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
@@ -39,6 +43,9 @@ class Client:
         )
         session = Session()
         session.set_config_variable("ec2_metadata_v1_disabled", True)
+        loader = create_loader(session.get_config_variable("data_path"))
+        loader.file_loader = ModelFiles()
+        session.register_component("data_loader", loader)
         self._service = service
         with _in_our_words(service, "make a client"):
             self._client = session.create_client(service, region, config=config)
@@ -60,6 +67,21 @@ class Client:
     def close(self) -> None:
         """Drop the pooled connections."""
         self._client.close()
+
+
+class ModelFiles(JSONFileLoader):
+    """Reads botocore's models in a quarter of the time, and keeps them in less memory.
+
+    EC2's has 4 MB, and while such a file is decoded no other thread runs: not even the heartbeats'.
+    """
+
+    def load_file(self, file_path: str) -> Any:
+        """The decoded file, whose ending isn't given; None if there is none."""
+        for ending, unpack in ((".json", bytes), (".json.gz", gzip.decompress)):
+            path = Path(file_path + ending)
+            if path.is_file():
+                return msgspec.json.decode(unpack(path.read_bytes()))
+        return None
 
 
 @contextlib.contextmanager
