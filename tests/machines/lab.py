@@ -21,7 +21,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Interface
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from agent.api.client import AgentClient
 from agent.api.errors import ApiError
@@ -73,7 +73,7 @@ class ClusterLab:
         self.world: World
         self.network: Network
 
-    def __enter__(self) -> ClusterLab:
+    def __enter__(self) -> Self:
         try:
             self._build()
         except BaseException:

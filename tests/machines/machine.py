@@ -31,6 +31,9 @@ mount -t tmpfs tmpfs /mnt
 mkdir /mnt/disk /mnt/DIR1
 [ -z "$2" ] || mount --bind "$2" /mnt/disk
 [ ! -e /proc/sysrq-trigger ] || mount --bind /dev/null /proc/sysrq-trigger
+cat /proc/sys/kernel/random/uuid >/run/boot_id # else a power cut would look like a restart of the agent
+mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
+rm /run/boot_id
 hostname "$1"
 ip link set lo up
 echo ready

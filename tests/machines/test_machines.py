@@ -141,7 +141,7 @@ def test_a_power_cut_ends_every_process_and_keeps_only_the_disk(rig: Rig) -> Non
     machine.run(
         "sh", "-c", "echo kept >/mnt/disk/file; echo lost >/run/file; setsid sleep 1000 >/dev/null 2>&1 &"
     )
-    pids = machine.everything()
+    pids, boot = machine.everything(), machine.run("cat", "/proc/sys/kernel/random/boot_id")
     assert len(pids) >= 3, "init, the echo and the sleeper"
     machine.power_off()
     assert HostState.now().left(pids) == []
@@ -150,6 +150,7 @@ def test_a_power_cut_ends_every_process_and_keeps_only_the_disk(rig: Rig) -> Non
     rig.wait_for_echo()
     assert machine.run("cat", "/mnt/disk/file") == "kept\n"
     assert "file" not in machine.run("ls", "/run")
+    assert machine.run("cat", "/proc/sys/kernel/random/boot_id") != boot
 
 
 def test_a_reboot_from_inside_is_a_power_cut(rig: Rig) -> None:
