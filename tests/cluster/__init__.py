@@ -1,0 +1,1 @@
+"""What the cluster promises, shown by real agents in network namespaces."""

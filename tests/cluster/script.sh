@@ -1,0 +1,19 @@
+#!/bin/sh
+# Stands before the example's scripts in tests: writes each call down, and goes wrong as a test says.
+#
+# /mnt/disk/calls has a line "TAG ACTION" for each call. /mnt/disk/faults/TAG.ACTION, if there is one,
+# is run before the example's script, e.g. "exit 1" or "sleep 1000". KAGE_INFO: where those scripts are.
+
+echo "$KAGE_TAG $KAGE_ACTION" >>/mnt/disk/calls
+fault=/mnt/disk/faults/$KAGE_TAG.$KAGE_ACTION
+[ ! -e "$fault" ] || . "$fault"
+
+scripts=$KAGE_INFO/$KAGE_ID
+case $KAGE_ACTION in
+quick-check) exec "$scripts/quickCheck" "$@" ;;
+force-remove) exec "$scripts/remove" "$@" ;;
+recover) # also where the example has none: to stop and start is what a simple one does
+    "$scripts/remove" -t "$KAGE_TAG" -i "$KAGE_ID" && exec "$scripts/restore" -t "$KAGE_TAG" -i "$KAGE_ID"
+    ;;
+*) exec "$scripts/$KAGE_ACTION" "$@" ;;
+esac
