@@ -39,8 +39,9 @@ MAY_IMPORT = {
 }
 # fmt: off
 IMPURE = frozenset({
-    "asyncio", "datetime", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "secrets", "select",
-    "shutil", "signal", "socket", "sqlite3", "subprocess", "sys", "tempfile", "threading", "time", "uuid",
+    "asyncio", "datetime", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "secrets",
+    "select", "shutil", "signal", "socket", "sqlite3", "subprocess", "sys", "tempfile", "threading", "time",
+    "uuid",
 })
 # fmt: on
 
