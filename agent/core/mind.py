@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.core.authority.contract import Authority, Standing
+from agent.core.authority.contract import Authority
 from agent.core.authority.liveness_based import LivenessBased
 from agent.core.authority.registers import after_reboot
 from agent.core.effects import CancelAction, Durable, Effect, Failure, Kind, Notice, Notify, Severity
@@ -120,10 +120,6 @@ class Mind:
         action = ActionId(self.state.next_action)
         self.state.next_action += 1
         return action
-
-    def may_run(self, name: HierarchyId, at: Instant) -> bool:
-        """The one question before anything is started."""
-        return self.authority.standing(name, at) is Standing.HELD
 
     # Other nodes, and this one as a candidate
 
