@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from tests.runtime.waiting import wait_until
 
 LIMIT_S = 20.0
 ROOT = Path(__file__).parents[2]
+KAGE = (sys.executable, "-m", "agent.cli.main")
 SCRIPT = """#!/bin/sh
 cd {here} || exit 9
 echo "$KAGE_NODE $KAGE_ACTION $KAGE_TAG" >> calls
@@ -94,20 +94,26 @@ check_interval = "{check}"
 class AgentProcess:
     """`kage agent` of one node."""
 
-    def __init__(self, home: Path, node: str, *options: str, **environment: str) -> None:
-        self.state, self.runtime = home / node / "state", home / node / "run"
-        self.log = home / f"{node}.log"
+    def __init__(
+        self,
+        home: Path,
+        node: str,
+        log: Path,
+        *options: str,
+        program: Sequence[str] = KAGE,
+        **environment: str,
+    ) -> None:
+        self.state, self.runtime, self.log = home / node / "state", home / node / "run", log
         self.api = AgentClient(self.runtime / "agent.sock")
-        with self.log.open("ab") as log:
+        with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "agent.cli.main", "--config", f"{home}/cluster.toml", "agent"),
-                    *("--node", node, "--state-dir", f"{self.state}", "--runtime-dir", f"{self.runtime}"),
-                    *options,
+                    *(*program, "--config", f"{home}/cluster.toml", "agent", "--node", node),
+                    *("--state-dir", f"{self.state}", "--runtime-dir", f"{self.runtime}", *options),
                 ],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             )
 
@@ -163,9 +169,12 @@ class Loopback:
             text = text.replace(old, new)
         (self.home / "cluster.toml").write_text(text)
 
-    def start(self, node: str, *options: str, **environment: str) -> AgentProcess:
-        """Start a node's agent."""
-        agent = AgentProcess(self.home, node, *options, **environment)
+    def start(
+        self, node: str, *options: str, program: Sequence[str] = KAGE, **environment: str
+    ) -> AgentProcess:
+        """Start a node's agent; `program` instead of `kage`, e.g. one that is broken."""
+        log = self.home / f"{node}-{len(self.started)}.log"
+        agent = AgentProcess(self.home, node, log, *options, program=program, **environment)
         self.started.append(agent)
         return agent
 
@@ -215,9 +224,14 @@ def is_alive(pid: int) -> bool:
 
 
 NOBODY = 65_534
+AS_NOBODY = (  # it may read what any user's interpreter lies behind, and write nothing but its own
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    *("--bounding-set=-all,+dac_read_search", "--inh-caps=-all,+dac_read_search"),
+    "--ambient-caps=+dac_read_search",
+)
 
 
 def give_to_nobody(home: Path) -> None:
     """Let the user nobody own everything there."""
     for path in (home, *home.rglob("*")):
-        shutil.chown(path, NOBODY, NOBODY)
+        os.chown(path, NOBODY, NOBODY)
