@@ -31,6 +31,7 @@ class Durable:
 
     registers: tuple[Register, ...] = ()
     failures: tuple[Failure, ...] = ()
+    unfinished: tuple[HierarchyId, ...] = ()  # not brought down for certain, whoever owns them now
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ class HierarchyMachine:
             elif life.activity is not Activity.INACTIVE and self._parents_down(spec.tag):
                 effects.append(self.start(spec, Action.REMOVE, at))
         if self.is_down and not self.life.arrived and not effects:
-            self.life.arrived = True
+            self.life.arrived, self.life.in_part = True, False
             took_ms = at - self.life.goal_since
             effects.append(
                 self.notify(at, Kind.OUT_OF_SERVICE, Severity.INFO, "out of service here", took_ms=took_ms)

@@ -35,7 +35,7 @@ def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, sa
         registers = {name: after_reboot(register, me) for name, register in registers.items()}
     lives = {spec.name: new_life(spec, me, at) for spec in cluster.hierarchies}
     for name, life in lives.items():
-        life.in_part = same_boot and registers[name].owner == me
+        life.in_part = same_boot and (registers[name].owner == me or name in durable.unfinished)
     return NodeState(
         me=me,
         cluster=cluster,
@@ -108,12 +108,16 @@ class Mind:
             state.ownership.pending.pop(gone, None)
         self.liveness = Liveness(state.peers, cluster.heartbeat.dead_after_ms)
         self.authority: Authority = LivenessBased(
-            state.me, state.ownership, cluster, lambda: self.state.failures
+            state.me, state.ownership, cluster, lambda: self.state.failures, self._unfinished
         )
         self.machines = {
             spec.name: HierarchyMachine(spec, state.hierarchies[spec.name], self.new_action)
             for spec in cluster.hierarchies
         }
+
+    def _unfinished(self) -> tuple[HierarchyId, ...]:
+        lives = ((name, each.life) for name, each in self.machines.items() if not each.is_down)
+        return tuple(name for name, life in lives if life.in_part or life.goal is not Goal.PROBE)
 
     def new_action(self) -> ActionId:
         """The next action's id."""

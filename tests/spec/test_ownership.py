@@ -15,8 +15,10 @@ from agent.core.ids import Instant, NodeId
 from agent.core.messages import Register
 from agent.core.state import OwnershipLife
 from agent.core.states import Action
+from tests.spec.machine import HANGS
 from tests.spec.reference import (
     CYDE,
+    FS,
     GROUPWARE,
     A,
     B,
@@ -199,6 +201,21 @@ def test_an_agent_that_was_away_for_long_finds_out_that_the_hierarchy_moved_and_
     assert world.occupied(GROUPWARE) == [B]
 
 
+def test_an_agent_that_dies_while_it_stops_what_it_lost_finishes_that_in_its_next_life() -> None:
+    world = running(may_part=True)
+    world.network.part(A, B)
+    world.run(5_000)
+    world.script.once(A, FS, Action.REMOVE, HANGS)
+    world.network.heal()
+    world.run(2_000)
+    assert world.occupied(GROUPWARE) == [A, B]
+    world.breaks(A, FS)
+    world.crash(A)
+    world.start(A)
+    world.run(2_000)
+    assert world.occupied(GROUPWARE) == [B]
+
+
 def test_a_rebooted_machine_runs_nothing_and_takes_its_hierarchy_up_again_when_its_peer_is_there() -> None:
     world = running()
     world.power_off(A)
@@ -249,7 +266,7 @@ def test_a_reboot_ends_only_what_the_machine_itself_owned() -> None:
 
 def test_a_takeover_that_waits_for_the_disk_gives_way_to_one_that_is_told() -> None:
     life = OwnershipLife(registers={GROUPWARE: ONCE})
-    authority = LivenessBased(A, life, cluster(), list)
+    authority = LivenessBased(A, life, cluster(), list, tuple)
     authority.seek(GROUPWARE, Instant(1_000))
     authority.hear(taken(ONCE, B), Instant(1_001))
     authority.persisted(2, Instant(1_002))

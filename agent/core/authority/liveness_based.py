@@ -24,9 +24,15 @@ class LivenessBased:
     """Registers of every hierarchy, and the changes of them that wait for the disk."""
 
     def __init__(
-        self, me: NodeId, life: OwnershipLife, cluster: Cluster, failures: Callable[[], list[Failure]]
+        self,
+        me: NodeId,
+        life: OwnershipLife,
+        cluster: Cluster,
+        failures: Callable[[], list[Failure]],
+        unfinished: Callable[[], tuple[HierarchyId, ...]],
     ) -> None:
-        self._me, self._life, self._cluster, self._failures = me, life, cluster, failures
+        self._me, self._life, self._cluster = me, life, cluster
+        self._failures, self._unfinished = failures, unfinished
 
     def standing(self, hierarchy: HierarchyId, at: Instant) -> Standing:  # noqa: ARG002 (modes with leases need it)
         """HELD as soon as the register that says so is durable, until a newer one is heard."""
@@ -120,7 +126,11 @@ class LivenessBased:
     def _durable(self) -> Durable:
         pending = {name: each.register for name, each in self._life.pending.items()}
         registers = self._life.registers | pending
-        return Durable(registers=tuple(registers.values()), failures=tuple(self._failures()))
+        return Durable(
+            registers=tuple(registers.values()),
+            failures=tuple(self._failures()),
+            unfinished=self._unfinished(),
+        )
 
 
 def _tell(
