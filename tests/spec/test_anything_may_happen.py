@@ -71,6 +71,8 @@ class Chaos:
         world.script.well()
         for machine in world.machines.values():
             machine.disk_full, machine.persist_ms = False, 2
+        world.run(2 * LIMITS.remove_ms + 1_000)  # what hung before may still end in a fence
+        for machine in world.machines.values():
             if not machine.powered:
                 world.boot(machine.name)
             elif machine.agent is None:
