@@ -94,11 +94,11 @@ class Facade:
         warnings = list(self._agent.config.notes)
         if node.state.ownership.store_failed:
             warnings.append(f"the store can't be written: {node.state.ownership.store_failed}")
-        digests = {name: info.config_digest for name, info in self._agent.comm.peer_info().items()}
+        mine = self._agent.config.digest
         warnings += [
-            f"{name} runs with another configuration ({digest}, here {self._agent.config.digest})"
-            for name, digest in digests.items()
-            if digest != self._agent.config.digest
+            f"{name} runs with another configuration ({info.config_digest}, here {mine})"
+            for name, info in self._agent.comm.peer_info().items()
+            if info.config_digest != mine and node.state.peers[name].standing is PeerStanding.ALIVE
         ]
         return warnings
 

@@ -19,23 +19,21 @@ def timelines(events: Sequence[EventView], limit: int) -> list[TimelineReport]:
 def _timeline(events: Sequence[EventView], sought: int) -> TimelineReport:
     first = events[sought]
     lost = _silence_before(events, sought)
-    start_ms = first.at_ms - (lost.took_ms or 0) if lost else first.at_ms
-    steps = (
-        [TimelineStep(name=f"silence of {lost.peer}", start_ms=0, length_ms=lost.took_ms or 0)]
-        if lost
-        else []
-    )
+    start_ms, steps = first.at_ms, list[TimelineStep]()
+    if lost is not None:
+        start_ms = lost.at_ms - (lost.took_ms or 0)
+        steps.append(_step(f"silence of {lost.peer}", start_ms, lost.at_ms, start_ms))
     complete, end_ms = False, first.at_ms
     for each in events[sought + 1 :]:
         if each.hierarchy != first.hierarchy:
             continue
-        if each.kind in {_SOUGHT, "out-of-service"}:
+        if each.kind in {_SOUGHT, "out-of-service"} or each.at_ms < end_ms:  # time begins anew with each boot
             break
         if each.kind == _TAKEN:
             steps.append(_step("ownership", first.at_ms, each.at_ms, start_ms))
         elif each.kind == "action-finished":
             began_ms = each.at_ms - (each.took_ms or 0)
-            outcome = each.text.split(":", 2)[1].strip()
+            outcome = each.text.partition(":")[2].partition(":")[0].strip()  # "restore: failed: why"
             steps.append(_step(f"{each.action} {each.tag}", began_ms, each.at_ms, start_ms, outcome))
         end_ms = each.at_ms
         if each.kind == "in-service":
