@@ -65,9 +65,12 @@ class AgentClient:
         """Make the agent read its file again."""
         return self._command("/v1/config/reload")
 
-    def bring_in_service(self, name: str, node: str | None = None) -> AnswerReport:
+    def bring_in_service(
+        self, name: str, node: str | None = None, owner_is_off: str | None = None
+    ) -> AnswerReport:
         """Start or move the hierarchy (its name, or a tag in it)."""
-        return self._command(f"/v1/hierarchies/{_part(name)}/in-service", msgspec.json.encode({"node": node}))
+        body = msgspec.json.encode({"node": node, "owner_is_off": owner_is_off})
+        return self._command(f"/v1/hierarchies/{_part(name)}/in-service", body)
 
     def take_out_of_service(self, name: str) -> AnswerReport:
         """Stop the hierarchy (its name, or a tag in it) everywhere."""

@@ -45,9 +45,10 @@ class _Refused(Exception):
 
 
 class _InService(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of an in-service request; None: the node that fits best."""
+    """The body of an in-service request; node None: the one that fits best."""
 
     node: str | None = None
+    owner_is_off: str | None = None
 
 
 class _Endpoints:
@@ -90,7 +91,8 @@ class _Endpoints:
                 f"it runs on {' or '.join(hierarchy.nodes)}",
             )
         node = None if wanted.node is None else NodeId(wanted.node)
-        command = BringInService(hierarchy=HierarchyId(hierarchy.name), node=node)
+        off = None if wanted.owner_is_off is None else NodeId(wanted.owner_is_off)
+        command = BringInService(hierarchy=HierarchyId(hierarchy.name), node=node, owner_is_off=off)
         return _answer(await self._bounded(self._agent.command(command)))
 
     async def out_of_service(self, request: Request) -> Response:

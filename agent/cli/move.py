@@ -15,9 +15,8 @@ from agent.cli.waiting import Goal, Waited, in_service_on, out_of_service, recov
 def bring_in_service(options: Namespace) -> int:
     """Start a hierarchy, or move it to another node."""
     client = AgentClient(options.socket)
-    return _follow(
-        client, options, client.bring_in_service(options.name, options.node), in_service_on(options.node)
-    )
+    answer = client.bring_in_service(options.name, options.node, options.owner_is_off)
+    return _follow(client, options, answer, in_service_on(options.node))
 
 
 def take_out_of_service(options: Namespace) -> int:

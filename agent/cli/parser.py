@@ -78,6 +78,11 @@ def _looking(verb: Verb) -> None:
 def _moving(verb: Verb) -> None:
     bring = verb("in-service", "move:bring_in_service", "start a hierarchy, or move it to another node")
     bring.add_argument("--node", metavar="NODE", help="the node it shall run on (default: the best one)")
+    bring.add_argument(
+        "--owner-is-off",
+        metavar="NODE",
+        help="your word that NODE, which owns it and whose agent was stopped, runs nothing any more",
+    )
     take = verb("out-of-service", "move:take_out_of_service", "stop a hierarchy everywhere, until in-service")
     for each in (bring, take):
         each.add_argument("name", metavar="NAME", help="a hierarchy, or a resource in it")

@@ -88,17 +88,20 @@ def carry_out(mind: Mind, command: Command, at: Instant) -> Done | HandOn:
     if command.hierarchy not in mind.machines:
         return Done(accepted=False, text=f"there is no hierarchy called {command.hierarchy}")
     match command:
-        case BringInService(hierarchy=name, node=node):
-            return _bring_in_service(mind, name, node, at)
+        case BringInService():
+            return _bring_in_service(mind, command, at)
         case TakeOutOfService(hierarchy=name):
             return _take_out(mind, name, at)
         case Recover():
             return _recover(mind, command, at)
 
 
-def _bring_in_service(mind: Mind, name: HierarchyId, node: NodeId | None, at: Instant) -> Done | HandOn:
+def _bring_in_service(mind: Mind, command: BringInService, at: Instant) -> Done | HandOn:
+    name, node = command.hierarchy, command.node
     me, spec = mind.state.me, mind.machines[name].spec
     owner = mind.authority.register(name).owner
+    if command.owner_is_off is not None and (why := _contradiction(mind, owner, command.owner_is_off)):
+        return _refuse(why)
     if node is not None and node not in spec.nodes:
         return _refuse(f"{node} isn't one of its nodes: {', '.join(spec.nodes)}")
     if owner == me and node in {None, me} and mind.machines[name].life.leaving is not None:
@@ -110,10 +113,11 @@ def _bring_in_service(mind: Mind, name: HierarchyId, node: NodeId | None, at: In
         return _move_to(mind, name, node, at)
     if owner is not None and _alive(mind, owner):
         return HandOn(owner)
-    if owner is not None and mind.standing_of(owner) is not PeerStanding.LOST:
+    if owner not in {None, command.owner_is_off} and mind.standing_of(owner) is not PeerStanding.LOST:
         return _refuse(
             f"{owner} owns it and may still run it, but its agent doesn't answer "
-            f"({_standing(mind, owner)}); start the agent there, or shut that machine down first"
+            f"({_standing(mind, owner)}); start the agent there. If that machine is certainly off: "
+            f"kage in-service {name} --owner-is-off {owner}"
         )
     target = node or _first_fit(mind, name, at)
     if target is None:
@@ -121,6 +125,15 @@ def _bring_in_service(mind: Mind, name: HierarchyId, node: NodeId | None, at: In
     if target != me:
         return HandOn(target) if _alive(mind, target) else _refuse(f"{target} is {_standing(mind, target)}")
     return _take_here(mind, name, at)
+
+
+def _contradiction(mind: Mind, owner: NodeId | None, said_off: NodeId) -> str:
+    """What speaks against the operator's word that the owner's machine is off."""
+    if said_off != owner:
+        return f"{said_off} doesn't own it; {owner or 'nobody'} does"
+    if said_off == mind.state.me or _alive(mind, said_off):
+        return f"{said_off} isn't off: its agent answers"
+    return ""
 
 
 def _take_here(mind: Mind, name: HierarchyId, at: Instant) -> Done:

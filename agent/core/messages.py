@@ -65,6 +65,7 @@ class BringInService:
 
     hierarchy: HierarchyId
     node: NodeId | None = None
+    owner_is_off: NodeId | None = None  # the operator's word that this owner's machine runs nothing any more
 
 
 @dataclass(frozen=True, kw_only=True)

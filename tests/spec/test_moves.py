@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.core.effects import Kind
 from agent.core.ids import NodeId
 from agent.core.states import Action, Switchback
@@ -313,3 +315,33 @@ def test_recover_on_two_idle_nodes_at_once_brings_it_up_on_one() -> None:
     world.command(B, bring())
     world.run(5_000)
     assert len(world.in_service(GROUPWARE)) == 1
+
+
+def test_an_owner_that_left_and_was_switched_off_is_replaced_on_the_operators_word() -> None:
+    world = running()
+    world.stop(A)
+    world.run(1_000)
+    world.power_off(A)
+    world.run(60_000)
+    assert world.in_service(GROUPWARE) == []  # nobody can tell that the machine is off
+    asked = world.command(B, bring())
+    world.run(1_000)
+    assert not world.answers[asked].accepted
+    assert "--owner-is-off db-01" in world.answers[asked].text
+    asked = world.command(B, replace(bring(), owner_is_off=A))
+    assert world.answers[asked].accepted
+    world.run(1_000)
+    assert world.in_service(GROUPWARE) == [B]
+    world.boot(A)
+    world.run(10_000)
+    assert world.occupied(GROUPWARE) == [B]
+
+
+def test_the_word_that_an_owner_is_off_is_refused_while_it_answers_or_owns_nothing() -> None:
+    world = running()
+    off = world.command(B, replace(bring(B), owner_is_off=A))
+    other = world.command(A, replace(bring(B), owner_is_off=B))
+    world.run(1_000)
+    assert "its agent answers" in world.answers[off].text
+    assert "db-01 does" in world.answers[other].text
+    assert world.in_service(GROUPWARE) == [A]
