@@ -46,13 +46,14 @@ class Runner:
     """The `Run` of the kit contract.
 
     `directory` holds what commands print, in files; it belongs on a tmpfs (/run/kagemusha/output) and is
-    made here. `grace_ms` is the time between SIGTERM and SIGKILL, `abandon_ms` the time after SIGKILL
-    until a process that doesn't go is left behind.
+    made here, and again if somebody cleaned it away: no service may fail for that. `grace_ms` is the time
+    between SIGTERM and SIGKILL, `abandon_ms` the time after SIGKILL until a process that doesn't go is
+    left behind.
     """
 
     def __init__(self, directory: Path, *, grace_ms: int = 500, abandon_ms: int = 2_000) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
+        self._make_directory()
         self._grace_s, self._abandon_s = grace_ms / 1000, abandon_ms / 1000
         self._environment = {**_MINIMAL_ENVIRONMENT, "HOME": os.environ.get("HOME", "/")}
         self._scanner = ThreadPoolExecutor(1, "processes")  # its own: others may be full of slow calls
@@ -66,6 +67,7 @@ class Runner:
         log: Callable[[str], None] | None = None,
     ) -> str:
         """Run `argv` to its end; see `recovery_kits.contract.Run`. Returns at most 1 MiB of stdout."""
+        self._make_directory()
         self._tidy()
         if (child := self._abandoned.get(argv)) is not None:
             if not child.exited.done():
@@ -117,6 +119,9 @@ class Runner:
 
     async def _family(self, child: _Child) -> set[psutil.Process]:
         return await asyncio.get_running_loop().run_in_executor(self._scanner, _family_of, child.pid)
+
+    def _make_directory(self) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _tidy(self) -> None:
         if time.monotonic() - self._tidied_at > _TIDY_EVERY_S:

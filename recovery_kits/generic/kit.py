@@ -80,13 +80,18 @@ class GenericKit(Kit[GenericParameters]):
         await self._require(Action.RECOVER, self.parameters.recover)
 
     async def quick_check(self) -> Check:
-        """Run the quick_check script."""
-        if self.parameters.quick_check is None:
+        """Run the quick_check script. Where the agent itself can't run anything, nobody could tell."""
+        script = self.parameters.quick_check
+        if script is None:
             return Check.unknown("there is no quick_check script")
         try:
-            await self._run(Action.CHECK, self.parameters.quick_check)
-        except (CommandFailed, OSError) as problem:
+            await self._run(Action.CHECK, script)
+        except CommandFailed as problem:
             return Check.failed(str(problem))
+        except OSError as problem:
+            if problem.filename == str(script):  # it is missing
+                return Check.failed(str(problem))
+            return Check.unknown(f"{script} can't be run: {problem}")
         return Check.ok()
 
     async def validate(self) -> list[Finding]:

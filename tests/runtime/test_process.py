@@ -267,6 +267,11 @@ def test_what_cannot_be_killed_is_left_behind_and_not_started_again(
     asyncio.run(body())
 
 
+def test_commands_run_although_somebody_cleaned_their_folder_away(run: Runner, folder: Path) -> None:
+    folder.rmdir()
+    assert asyncio.run(run("echo", "printed")) == "printed\n"
+
+
 def test_the_loop_goes_on_while_commands_run(run: Runner) -> None:
     async def body() -> None:
         ticks = 0

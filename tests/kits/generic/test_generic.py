@@ -107,6 +107,20 @@ def test_an_error_carries_what_the_script_said(engine: Engine, tmp_path: Path) -
     assert engine.lines == ["all is lost", "all is lost"]
 
 
+def test_a_check_script_that_is_gone_is_a_failure(engine: Engine, tmp_path: Path) -> None:
+    gone = engine.kit(quick_check=tmp_path / "gone")
+    assert asyncio.run(gone.quick_check()).health is Health.FAILED
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(28, "No space left on device"), FileNotFoundError(2, "No such file", "nice")]
+)
+def test_where_no_script_can_be_run_nobody_can_tell(engine: Engine, fault: OSError) -> None:
+    check = asyncio.run(engine.kit(Faulty(engine.run, 0, fault, after=False)).quick_check())
+    assert check.health is Health.UNKNOWN
+    assert str(fault) in check.why
+
+
 def test_without_quick_check_nobody_can_tell(engine: Engine) -> None:
     kit = engine.kit(quick_check=None)
     assert not GenericKit.can_check(kit.parameters)
