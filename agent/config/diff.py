@@ -14,7 +14,7 @@ _TAKE_OUT = "take it out of service first"
 def changes(old: Config, new: Config, in_service: Collection[Tag]) -> list[str]:
     """Why `new` can't replace `old` while the agent runs; empty when it may.
 
-    `in_service` are the resources in service on any node: what describes how to remove one of them
+    `in_service` are the resources that may run on this node: what describes how to remove one of them
     must not change under it.
     """
     return [*_needs_restart(old, new), *_needs_removal(old, new, in_service)]
@@ -28,6 +28,7 @@ def _needs_restart(old: Config, new: Config) -> Iterator[str]:
         ("cluster.key_file", old.key_file, new.key_file),
         ("the heartbeat", old.cluster.heartbeat, new.cluster.heartbeat),
         ("cluster.quorum", old.cluster.quorum, new.cluster.quorum),
+        ("[aws]", old.aws, new.aws),  # calls under way would lose their session, and look like failures
     )
     for what, before, after in settings:
         if before != after:

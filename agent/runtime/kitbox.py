@@ -30,7 +30,9 @@ class KitBox:
     ) -> None:
         self._me, self._log_line = me, log_line
         self._run = Runner(runtime_dir / "output")
-        self._aws_setup, self._aws = aws, _session(aws)
+        self._aws = AwsSession(
+            aws.region, connect_timeout_ms=aws.connect_timeout_ms, read_timeout_ms=aws.read_timeout_ms
+        )
         self._kinds = kits()
         self.made: Mapping[Tag, Kit[Any]] = {}
 
@@ -39,16 +41,12 @@ class KitBox:
 
         Raises KitBroken; then everything is as before.
         """
-        aws = self._aws if config.aws == self._aws_setup else _session(config.aws)
-        made = {
-            tag: self._make_one(setup, setup.parameters[self._me], aws)
+        self.made = {
+            tag: self._make_one(setup, setup.parameters[self._me])
             for tag, setup in config.resources.items()
             if self._me in setup.parameters
         }
-        if aws is not self._aws:
-            self._aws.close()
-        self._aws_setup, self._aws, self.made = config.aws, aws, made
-        return made
+        return self.made
 
     async def warm_up(self) -> None:
         """Load the AWS client before it is urgent, if a kit will want it."""
@@ -63,19 +61,13 @@ class KitBox:
         """Let threads go."""
         self._aws.close()
 
-    def _make_one(self, setup: ResourceSetup, parameters: Any, aws: AwsSession) -> Kit[Any]:
+    def _make_one(self, setup: ResourceSetup, parameters: Any) -> Kit[Any]:
         def log(line: str) -> None:
             self._log_line(setup.tag, line)
 
-        tools = Tools(tag=setup.tag, node=self._me, run=self._run, aws=aws, log=log)
+        tools = Tools(tag=setup.tag, node=self._me, run=self._run, aws=self._aws, log=log)
         try:
             return self._kinds[setup.kit](parameters, tools)
         except Exception as error:  # somebody else's code runs here: anything may come out
             why = f"{type(error).__name__}: {error}"
             raise KitBroken(f"{setup.tag}: the kit {setup.kit} can't be made: {why}") from error
-
-
-def _session(aws: AwsSetup) -> AwsSession:
-    return AwsSession(
-        aws.region, connect_timeout_ms=aws.connect_timeout_ms, read_timeout_ms=aws.read_timeout_ms
-    )

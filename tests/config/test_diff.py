@@ -52,6 +52,7 @@ def test_policies_change_while_resources_are_in_service(old: str, new: str) -> N
         ('name = "shop"', 'name = "shop"\nport = 7401', "the comm paths changed"),
         ("/etc/kagemusha/cluster.key", "/etc/kagemusha/new.key", "cluster.key_file changed"),
         ('name = "shop"', 'name = "shop"\npreset = "fast"', "the heartbeat changed"),
+        ("[comm_path.front]", '[aws]\nregion = "eu-west-1"\n[comm_path.front]', "[aws] changed"),
     ],
 )
 def test_what_the_nodes_agree_on_needs_a_restart(old: str, new: str, reason: str) -> None:
