@@ -59,16 +59,18 @@ class Engine:
                 self._drop(client)  # it went away: its line is stored all the same
 
     def _accept(self) -> None:
-        try:
-            client, _ = self._listener.accept()
-        except OSError:
-            return  # it gave up while it waited
-        if len(self._partial) >= MOST_CLIENTS:
-            client.close()
-            return
-        client.setblocking(False)
-        self._partial[client] = b""
-        self._selector.register(client, selectors.EVENT_READ)
+        """All who wait: one for each fsync would be too few on a slow disk, and the queue never end."""
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return  # nobody waits, or gave up while it waited
+            if len(self._partial) >= MOST_CLIENTS:
+                client.close()
+                continue
+            client.setblocking(False)
+            self._partial[client] = b""
+            self._selector.register(client, selectors.EVENT_READ)
 
     def _read(self, client: socket.socket) -> list[bytes]:
         try:
