@@ -8,11 +8,10 @@ import logging
 import signal
 import socket
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from agent import __version__
-from agent.api.facade import Facade
-from agent.api.server import serve
 from agent.comm import keys
 from agent.config import load
 from agent.config.errors import ConfigError
@@ -20,7 +19,6 @@ from agent.config.model import Config
 from agent.core.ids import NodeId
 from agent.runtime import systemd
 from agent.runtime.agent import Agent
-from agent.runtime.configwatch import ConfigWatch
 from agent.runtime.kitbox import KitBroken
 from agent.runtime.onlyone import AlreadyInUse, only_agent
 from agent.runtime.realtime import take_precedence
@@ -73,35 +71,40 @@ async def _run(agent: Agent, reloader: Reloader, socket_path: Path) -> None:
     loop = asyncio.get_running_loop()
     changes = asyncio.Queue[None](1)
 
-    def changed() -> None:
-        if changes.empty():
-            changes.put_nowait(None)
-
     def stop() -> None:
         faulthandler.dump_traceback_later(LEAVE_WITHIN_S, exit=True)
         agent.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, changed)
+    loop.add_signal_handler(signal.SIGHUP, _put_one, changes)
     for refused in take_precedence():
         _log.info("running without %s", refused)
     try:
         await agent.open()
         async with asyncio.TaskGroup() as group:
-            with ConfigWatch(agent.config.source, changed):
-                beside = [
-                    group.create_task(serve(Facade(agent, reloader), socket_path), name="api"),
-                    group.create_task(_tell_systemd(agent), name="systemd"),
-                    group.create_task(_reload_on_change(reloader, changes), name="reload"),
-                ]
-                await agent.run()
-                systemd.notify("STOPPING=1")
-                for task in beside:
-                    task.cancel()
+            beside = [
+                group.create_task(_serve(agent, reloader, socket_path), name="api"),
+                group.create_task(_tell_systemd(agent), name="systemd"),
+                group.create_task(_reload_on_change(agent, reloader, changes), name="reload"),
+            ]
+            await agent.run()
+            systemd.notify("STOPPING=1")
+            for task in beside:
+                task.cancel()
     finally:
         # A kit that ignores its end, or a disk that hangs, can't keep the process.
         faulthandler.dump_traceback_later(LET_GO_S, exit=True)
+
+
+async def _serve(agent: Agent, reloader: Reloader, socket_path: Path) -> None:
+    """Second: heartbeats don't wait for what a web server takes to load, a third of a start."""
+    await agent.running.wait()
+    await asyncio.to_thread(lambda: [import_module(f"agent.api.{name}") for name in ("facade", "server")])
+    from agent.api.facade import Facade  # noqa: PLC0415
+    from agent.api.server import serve  # noqa: PLC0415
+
+    await serve(Facade(agent, reloader), socket_path)
 
 
 async def _tell_systemd(agent: Agent) -> None:
@@ -110,10 +113,19 @@ async def _tell_systemd(agent: Agent) -> None:
     await systemd.feed_watchdog(lambda: agent.works)
 
 
-async def _reload_on_change(reloader: Reloader, changes: asyncio.Queue[None]) -> None:
-    while True:
-        await changes.get()
-        await reloader.changed()
+async def _reload_on_change(agent: Agent, reloader: Reloader, changes: asyncio.Queue[None]) -> None:
+    await agent.running.wait()
+    watching = await asyncio.to_thread(import_module, "agent.runtime.configwatch")
+    with watching.ConfigWatch(agent.config.source, lambda: _put_one(changes)):
+        _put_one(changes)  # it may have changed since it was read
+        while True:
+            await changes.get()
+            await reloader.changed()
+
+
+def _put_one(changes: asyncio.Queue[None]) -> None:
+    if changes.empty():
+        changes.put_nowait(None)
 
 
 def _who_am_i(config: Config, node: str | None) -> NodeId:
