@@ -95,7 +95,7 @@ class ConfigLoaded:
 
 @dataclass(frozen=True)
 class Tick:
-    """Time has passed. Comes at least once each heartbeat interval."""
+    """Time has passed. Comes after each heartbeat interval in which nothing else happened."""
 
     at: Instant
 

@@ -33,7 +33,7 @@ from agent.core.effects import (
     StartAction,
 )
 from agent.core.events import CommandGiven, ConfigLoaded, Event, Persisted, PersistFailed, Stopping, Tick
-from agent.core.ids import NEVER, Instant, NodeId, RequestId, later
+from agent.core.ids import NodeId, RequestId
 from agent.core.messages import Command
 from agent.core.node import Node
 from agent.fencing.myself import fence_myself
@@ -45,7 +45,7 @@ from agent.runtime.noticelog import NoticeLog
 from agent.runtime.store import Store, StoreError
 
 LEAVE_LIMIT_S = 6.0  # for actions in progress to end when the agent stops
-OVERDUE_INTERVALS = 10  # without a tick for so many heartbeat intervals the agent doesn't work any more
+OVERDUE_INTERVALS = 10  # without a step for so many heartbeat intervals the agent doesn't work any more
 
 _log = logging.getLogger(__name__)
 
@@ -78,9 +78,7 @@ class Agent:
         self._queue: deque[Event] = deque()
         self._feeding = False
         self._defect: Exception | None = None  # of a step: a mind that may be half changed isn't asked again
-        self._ticked_at: Instant = NEVER
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_due: Instant = NEVER
         self._to_persist: deque[Persist] = deque(maxlen=1)  # only the newest is worth writing
         self._persist_wanted = asyncio.Event()
         self._answers: dict[RequestId, asyncio.Future[Answer]] = {}
@@ -140,9 +138,9 @@ class Agent:
 
     @property
     def works(self) -> bool:
-        """Is the core given its ticks? If not, a watchdog should end this."""
+        """Is the core stepped as often as it must be? If not, a watchdog should end this."""
         overdue_ms = OVERDUE_INTERVALS * self.config.cluster.heartbeat.interval_ms
-        return boottime_ms() < self._ticked_at + overdue_ms
+        return self.node is not None and boottime_ms() < self.node.state.stepped_at + overdue_ms
 
     # What happens
 
@@ -196,8 +194,6 @@ class Agent:
     def _step(self, node: Node, event: Event) -> None:
         if event.at < node.state.stepped_at:  # stamped before an event that was queued earlier
             event = replace(event, at=node.state.stepped_at)
-        if isinstance(event, Tick):
-            self._ticked_at = event.at
         self._journal.before(node.state)
         effects = node.step(event)
         self._journal.after(event, effects)
@@ -205,18 +201,13 @@ class Agent:
             self._perform(effect)
 
     def _set_timer(self, node: Node) -> None:
-        """A tick at the core's next deadline, and once each interval however much else happens."""
-        due = min(node.next_deadline(), later(self._ticked_at, node.state.cluster.heartbeat.interval_ms))
+        """A tick at the core's next deadline, unless something else happens before."""
         if self._timer is not None:
-            if due == self._timer_due:
-                return
             self._timer.cancel()
-        self._timer_due = due
-        wait_s = max((due - boottime_ms()) / 1_000, 0.001)
+        wait_s = max((node.next_deadline() - boottime_ms()) / 1_000, 0.001)
         self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
         self.feed(Tick(boottime_ms()))
 
     # What is done
