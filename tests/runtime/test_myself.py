@@ -25,14 +25,19 @@ def sysrq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @asynccontextmanager
-async def fencing(setup: SelfFence) -> AsyncIterator[asyncio.Task[None]]:
+async def fencing(setup: SelfFence) -> AsyncIterator[None]:
     task = asyncio.create_task(fence_myself("db can't be removed", setup))
     try:
-        yield task
+        yield
         assert not task.done(), "it doesn't return while this node lives"
     finally:
+        await until(lambda: is_between_two_tries(task))  # so that no command is cut short
         task.cancel()
         await asyncio.wait([task])
+
+
+def is_between_two_tries(task: asyncio.Task[None]) -> bool:
+    return getattr(getattr(task.get_coro(), "cr_await", None), "__name__", "") == "sleep"
 
 
 def written(path: Path) -> str:
