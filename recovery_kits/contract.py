@@ -150,6 +150,11 @@ class Kit(ABC, Generic[P]):
         """False where nothing can tell whether it is in service (a script without quickCheck)."""
         return True
 
+    @classmethod
+    def can_recover(cls, parameters: P) -> bool:  # noqa: ARG003 (most kits always can)
+        """False where nothing can repair it in place: `recover` isn't called, a failure is a failover."""
+        return True
+
     @abstractmethod
     async def restore(self) -> None:
         """Bring it in service here; in service already is success."""

@@ -27,6 +27,10 @@ class Kit(Protocol):
     def can_check(cls, parameters: Any) -> bool:
         """False where nothing can tell whether the resource is in service."""
 
+    @classmethod
+    def can_recover(cls, parameters: Any) -> bool:
+        """False where nothing can repair the resource in place."""
+
 
 Kits = Mapping[str, type[Kit]]
 _COMMON = parameters_of(ResourceTable)
@@ -43,6 +47,7 @@ class ResourceDraft:
     parameters: Mapping[NodeId, Any]
     default_check_interval_ms: int  # its kit's
     can_check: bool
+    can_recover: bool
 
     @property
     def ignores_interval(self) -> bool:
@@ -62,7 +67,7 @@ class ResourceDraft:
             limits=self.settings.core_limits(),
             check_interval_ms=check_interval_ms if self.can_check else 0,
             check_failures=self.settings.check_failures,
-            local_recovery=self.settings.local_recovery,
+            local_recovery=self.settings.local_recovery and self.can_recover,
             max_recoveries=self.settings.max_recoveries,
             recovery_window_ms=self.settings.recovery_window_ms,
             failover=self.settings.failover,
@@ -88,7 +93,6 @@ def read_resource(
             problems.add((*where, "kit"), f"{kit.kind} can't be used: each resource has a key {key} already")
         refuse_unknown(table, [*_COMMON, *own, "node"], where, problems)
         parameters = _read_parameters(kit, table, where, nodes, problems)
-    can_check = kit is not None and all(kit.can_check(each) for each in parameters.values())
     depends_on = read_one(ResourceTable, "depends_on", table, where, problems) or ()
     return ResourceDraft(
         tag=tag,
@@ -97,7 +101,8 @@ def read_resource(
         depends_on=depends_on,
         parameters=parameters,
         default_check_interval_ms=kit.default_check_interval_ms if kit else 0,
-        can_check=can_check,
+        can_check=kit is not None and all(map(kit.can_check, parameters.values())),
+        can_recover=kit is not None and all(map(kit.can_recover, parameters.values())),
     )
 
 

@@ -32,7 +32,7 @@ class Resource:
     limits: Limits = Limits()
     check_interval_ms: int = 10_000  # 0: this resource can't be checked (a script without quickCheck)
     check_failures: int = 2  # this many checks in a row out of time are a failure
-    local_recovery: bool = True  # try `recover` before a failover
+    local_recovery: bool = True  # try `recover` before a failover; False also where the kit has none
     max_recoveries: int = 3  # more than so many local recoveries …
     recovery_window_ms: int = 3_600_000  # … within this long are a failover
     failover: bool = True  # a failure that can't be mended here moves the hierarchy

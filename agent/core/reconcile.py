@@ -83,13 +83,13 @@ def forget_failures(mind: Mind, name: HierarchyId, at: Instant, why: str) -> lis
 def try_again(machine: HierarchyMachine) -> None:
     """Let everything that failed be repaired anew."""
     machine.life.trouble = None
-    for _, life in machine.each():
+    for spec, life in machine.each():
         if life.failed_why:
             life.recoveries.clear()
-            if machine.life.arrived:
+            if machine.life.arrived and spec.local_recovery:
                 life.needs_recovery = True
             else:
-                life.failed_why = ""  # a restore that failed is simply done again
+                life.failed_why = ""  # it is simply restored again
 
 
 def _as_owner(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:

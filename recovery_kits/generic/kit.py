@@ -59,6 +59,11 @@ class GenericKit(Kit[GenericParameters]):
         """Only with a quick_check script."""
         return parameters.quick_check is not None
 
+    @classmethod
+    def can_recover(cls, parameters: GenericParameters) -> bool:
+        """Only with a recover script. Without one a failure is a failover, as in LifeKeeper."""
+        return parameters.recover is not None
+
     async def restore(self) -> None:
         """Run the restore script."""
         await self._require(Action.RESTORE, self.parameters.restore)
@@ -72,7 +77,7 @@ class GenericKit(Kit[GenericParameters]):
         await self._require(Action.FORCE_REMOVE, self.parameters.force_remove or self.parameters.remove)
 
     async def recover(self) -> None:
-        """Run the recover script. Without one there is no local recovery, as in LifeKeeper."""
+        """Run the recover script."""
         if self.parameters.recover is None:
             raise self.error(
                 Action.RECOVER.value, "there is no recover script, so nothing can be repaired here"

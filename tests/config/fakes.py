@@ -30,12 +30,17 @@ class AddressKit:
     def can_check(cls, parameters: Any) -> bool:
         return True
 
+    @classmethod
+    def can_recover(cls, parameters: Any) -> bool:
+        return True
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptParameters:
     restore: Path
     remove: Path
     quick_check: Path | None = None
+    recover: Path | None = None
     id: str = ""
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     mode: Literal["once", "daemon"] = "daemon"
@@ -57,6 +62,11 @@ class ScriptKit:
     def can_check(cls, parameters: Any) -> bool:
         assert isinstance(parameters, ScriptParameters)
         return parameters.quick_check is not None
+
+    @classmethod
+    def can_recover(cls, parameters: Any) -> bool:
+        assert isinstance(parameters, ScriptParameters)
+        return parameters.recover is not None
 
 
 KITS: Kits = {kit.kind: kit for kit in (AddressKit, ScriptKit)}

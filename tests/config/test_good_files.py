@@ -90,6 +90,12 @@ def test_three_nodes_are_a_cluster_too() -> None:
     assert set(config.resources[Tag("vip")].parameters) == {DB1, DB2}
 
 
+def test_what_has_no_way_to_recover_has_no_local_recovery() -> None:
+    assert not resource(parsed(), "server").local_recovery
+    scripts = 'kit = "script"\nrecover = "/mend"'
+    assert resource(parsed(('kit = "script"', scripts)), "server").local_recovery
+
+
 def test_a_cluster_may_begin_without_hierarchies() -> None:
     assert parse(GOOD[: GOOD.index("[hierarchy.app]")], SOURCE, KITS).cluster.hierarchies == ()
 

@@ -139,6 +139,15 @@ def test_with_nowhere_to_go_the_alarm_is_raised_once_for_each_try() -> None:
     assert len(alarms) == len(tries) <= 5
 
 
+def test_with_nowhere_to_go_what_cannot_be_recovered_is_restored_again() -> None:
+    world = running(with_resource(groupware(), CYDE, local_recovery=False))
+    world.power_off(B)
+    world.breaks(A, CYDE)
+    world.run(60_000)
+    assert world.in_service(GROUPWARE) == [A]
+    assert not starts(world, Action.RECOVER)
+
+
 def test_it_moves_as_soon_as_another_node_becomes_fit() -> None:
     world = running()
     world.power_off(B)

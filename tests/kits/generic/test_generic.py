@@ -129,6 +129,8 @@ def test_without_quick_check_nobody_can_tell(engine: Engine) -> None:
 
 
 def test_without_recover_a_failure_goes_straight_to_failover(engine: Engine) -> None:
+    assert GenericKit.can_recover(engine.kit().parameters)
+    assert not GenericKit.can_recover(engine.kit(recover=None).parameters)
     with pytest.raises(KitError, match="there is no recover script"):
         asyncio.run(engine.kit(recover=None).recover())
     assert engine.lines == []  # neither remove nor restore was tried
