@@ -185,7 +185,7 @@ class ProblemView:
 class FindingView:
     """Something on this node that would make an action fail, and what mends it."""
 
-    tag: str
+    tag: str  # of the resource, or the key of the file that it is about
     problem: str
     remedy: str
 

@@ -7,12 +7,15 @@ import socket
 import sys
 import tempfile
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from agent.api.reports import CheckReport, FindingView, ProblemView
 from agent.cli import exits
 from agent.cli.output import complain, print_json
+from agent.comm import keys
+from agent.comm.sockets import is_local
 from agent.config.errors import ConfigError
 from agent.config.load import load
 from agent.config.model import Config
@@ -37,7 +40,7 @@ def check(options: Namespace) -> int:
         return exits.USAGE
     if options.offline:
         node = None
-    findings = asyncio.run(_look(config, node)) if node is not None else []
+    findings = [*_look_around(config, node), *asyncio.run(_look(config, node))] if node is not None else []
     report = CheckReport(
         source=str(source),
         valid=True,
@@ -67,6 +70,23 @@ def _this_node(config: Config, wanted: str | None) -> NodeId | None:
     host = socket.gethostname()
     names = [wanted] if wanted is not None else [host, host.partition(".")[0]]
     return next((node for node in config.cluster.nodes if node in names), None)
+
+
+def _look_around(config: Config, node: NodeId) -> Iterator[FindingView]:
+    """What would keep the agent itself from starting, or from being heard, here."""
+    try:
+        keys.load(config.key_file)
+    except keys.KeyFileError as exc:
+        remedy = "kage keygen on one node, a copy on the others; check as the user that the agent runs as"
+        yield FindingView(tag="cluster.key_file", problem=str(exc), remedy=remedy)
+    for path in config.paths:
+        address = path.addresses[node]
+        if not is_local(address):
+            yield FindingView(
+                tag=f"comm_path.{path.name}.{node}",
+                problem=f"this machine doesn't have the address {address}",
+                remedy=f"correct it, or add it to a device; is this machine {node}?",
+            )
 
 
 async def _look(config: Config, node: NodeId) -> list[FindingView]:

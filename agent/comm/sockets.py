@@ -46,6 +46,17 @@ def outgoing(local: Address) -> socket.socket:
     return _bound(socket.SOCK_STREAM, local, 0)
 
 
+def is_local(address: Address) -> bool:
+    """Whether this machine has the address now. The other sockets here don't ask: it may come later."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
+
+
 def _bound(kind: socket.SocketKind, local: Address, port: int) -> socket.socket:
     family = socket.AF_INET if local.version == 4 else socket.AF_INET6
     with contextlib.ExitStack() as undo:

@@ -16,6 +16,7 @@ from agent import __version__
 from agent.cli import exits
 from agent.cli.main import main
 from agent.cli.parser import build_parser
+from agent.comm import keys
 
 ISSUE_VERBS = {
     *("agent", "check", "status", "nodes", "in-service", "out-of-service", "recover", "events"),
@@ -128,12 +129,12 @@ def test_agent_runs_the_runtime_with_its_options(monkeypatch: pytest.MonkeyPatch
 CLUSTER = """\
 [cluster]
 name = "lab"
-key_file = "/etc/kagemusha/cluster.key"
+key_file = "{key}"
 
 [comm_path.eni-0]
 priority = 1
-db-01 = "10.0.3.4"
-db-02 = "10.0.6.4"
+db-01 = "127.0.3.4"
+db-02 = "127.0.6.4"
 
 [hierarchy.app]
 nodes = ["db-01", "db-02"]
@@ -141,7 +142,7 @@ nodes = ["db-01", "db-02"]
 [hierarchy.app.resource.script]
 kit = "generic"
 id = "app"
-restore = "{restore}"
+restore = "/bin/true"
 remove = "/bin/true"
 """
 
@@ -149,7 +150,8 @@ remove = "/bin/true"
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
     file = tmp_path / "cluster.toml"
-    file.write_text(CLUSTER.format(restore="/bin/true"))
+    keys.generate(tmp_path / "key")
+    file.write_text(CLUSTER.format(key=tmp_path / "key"))
     return file
 
 
@@ -186,15 +188,22 @@ def test_check_of_a_missing_file_is_2(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_check_finds_what_this_node_would_stumble_over(
     good: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good.write_text(CLUSTER.format(restore="/nonexistent/restore"))
+    (good.parent / "key").unlink()
+    text = good.read_text().replace('restore = "/bin/true"', 'restore = "/nonexistent/restore"')
+    good.write_text(text.replace("127.0.3.4", "192.0.2.1"))
     assert main(["check", str(good), "--node", "db-01"]) == 1
     text = capsys.readouterr().out
+    assert f"finding: cluster.key_file: {good.parent / 'key'}: no such file" in text
+    assert "finding: comm_path.eni-0.db-01: this machine doesn't have the address 192.0.2.1" in text
     assert "finding: script: " in text
-    assert "  remedy: " in text
-    assert text.endswith("db-01: 1 finding\n")
+    assert text.count("  remedy: ") == 3
+    assert text.endswith("db-01: 3 findings\n")
     assert main(["check", str(good), "--node", "db-01", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert (report["node"], [each["tag"] for each in report["findings"]]) == ("db-01", ["script"])
+    assert report["node"] == "db-01"
+    assert [each["tag"] for each in report["findings"]] == [
+        *("cluster.key_file", "comm_path.eni-0.db-01", "script"),
+    ]
 
 
 def test_check_knows_its_node_by_the_hosts_name(
