@@ -90,6 +90,8 @@ def generate(path: Path) -> None:
         raise KeyFileError(
             path, "exists already and is never overwritten; move it away first to make another"
         ) from exc
+    except FileNotFoundError as exc:
+        raise KeyFileError(path, f"no such directory; mkdir -p {path.parent}") from exc
     except OSError as exc:
         raise KeyFileError(path, f"can't be created: {exc.strerror}") from exc
     try:
