@@ -18,7 +18,7 @@ from agent.core.states import Action, Health, Outcome
 from recovery_kits.contract import Check, Kit, KitError, Unanswered
 
 GIVE_UP_S = 10.0  # for a kit to end after it was cancelled: kill grace included
-MOST_DETAIL = 2_000  # characters
+MOST_DETAIL, MOST_HEAD = 2_000, 200  # characters, and how many of them of the beginning
 
 _journal = logging.getLogger(__name__)
 _OF_HEALTH = {Health.OK: Outcome.OK, Health.FAILED: Outcome.FAILED, Health.UNKNOWN: Outcome.UNKNOWN}
@@ -96,7 +96,14 @@ class Actions:
 
     def _tell(self, order: StartAction, outcome: Outcome, detail: str) -> None:
         del self._in_progress[order.id]
-        self._finished(ActionFinished(self._clock_ms(), order.id, outcome, detail[-MOST_DETAIL:]))
+        self._finished(ActionFinished(self._clock_ms(), order.id, outcome, _short(detail)))
+
+
+def _short(detail: str) -> str:
+    """What failed stands at the beginning, why mostly at the end."""
+    if len(detail) <= MOST_DETAIL:
+        return detail
+    return f"{detail[:MOST_HEAD]} … {detail[-(MOST_DETAIL - MOST_HEAD - 3) :]}"
 
 
 async def _perform(kit: Kit[Any], action: Action) -> Check:

@@ -182,11 +182,12 @@ async def test_how_a_kit_ends_is_the_outcome(
 
 
 @on_loop
-async def test_details_are_bounded_and_keep_their_end() -> None:
-    async with world(raising(KitError("t", "restore", "x" * 100_000 + "the end"))) as each:
+async def test_details_are_bounded_and_keep_their_beginning_and_their_end() -> None:
+    async with world(raising(KitError("t", "restore", "it failed: " + "x" * 100_000 + "the end"))) as each:
         each.start()
         _, detail = await each.end()
         assert len(detail) == module.MOST_DETAIL
+        assert detail.startswith("it failed: ")
         assert detail.endswith("the end")
 
 
