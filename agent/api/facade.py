@@ -19,6 +19,7 @@ from agent.api.reports import (
     TimelineReport,
 )
 from agent.api.timeline import timelines
+from agent.comm.wire import Reason
 from agent.core.ids import NodeId
 from agent.core.messages import Command, HierarchyReport
 from agent.core.model import Hierarchy
@@ -94,6 +95,12 @@ class Facade:
         warnings = list(self._agent.config.notes)
         if node.state.ownership.store_failed:
             warnings.append(f"the store can't be written: {node.state.ownership.store_failed}")
+        missing = [name for name, peer in node.state.peers.items() if peer.standing is not PeerStanding.ALIVE]
+        if missing and (strange := self._agent.comm.counters().dropped.get(Reason.KEY.value)):
+            warnings.append(
+                f"{strange} datagrams that name a node of this cluster were sealed with another key: "
+                f"compare the key file with that of {', '.join(missing)}, then restart the agent"
+            )
         mine = self._agent.config.digest
         warnings += [
             f"{name} runs with another configuration ({info.config_digest}, here {mine})"
