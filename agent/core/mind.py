@@ -39,7 +39,6 @@ def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, sa
     return NodeState(
         me=me,
         cluster=cluster,
-        started_at=at,
         stepped_at=at,
         peers=first_look(cluster, me, at),
         hierarchies=lives,

@@ -48,11 +48,10 @@ class View:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Take it or not, and why; `wait_until` if time alone would change the answer."""
+    """Take it or not, and why."""
 
     take: bool
     reason: Reason
-    wait_until: Instant | None = None
 
 
 def decide(view: View) -> Verdict:
@@ -67,9 +66,8 @@ def decide(view: View) -> Verdict:
     if not view.settled and register.successor != view.me:
         return Verdict(take=False, reason=Reason.WAITING)
     position = [each.node for each in ranked(view)].index(view.me)
-    turn = later(view.free_since, position * view.patience_ms)
-    if view.at < turn:
-        return Verdict(take=False, reason=Reason.NOT_FIRST, wait_until=turn)
+    if view.at < later(view.free_since, position * view.patience_ms):
+        return Verdict(take=False, reason=Reason.NOT_FIRST)
     return Verdict(take=True, reason=_why(view))
 
 

@@ -150,7 +150,6 @@ class NodeState:
 
     me: NodeId
     cluster: Cluster
-    started_at: Instant
     stepped_at: Instant
     peers: dict[NodeId, PeerLife]
     hierarchies: dict[HierarchyId, HierarchyLife]
