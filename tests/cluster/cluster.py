@@ -27,7 +27,7 @@ def _scripts(tag: str) -> Settings:
 
 SETTINGS: Settings = {
     "cluster.heartbeat_interval": "100ms",
-    "cluster.dead_after": "1s",
+    "cluster.dead_after": "2s",
     "cluster.startup_grace": "3s",
     "aws.connect_timeout": "300ms",
     "aws.read_timeout": "300ms",
@@ -38,7 +38,7 @@ SETTINGS: Settings = {
 
 
 class Cluster(ClusterLab):
-    """A lab with check intervals of half a second, and peers that are lost after one second."""
+    """A lab in which checks are frequent, and a peer is lost after two seconds as by default."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__({**SETTINGS, **(settings or {})})

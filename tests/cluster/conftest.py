@@ -29,7 +29,7 @@ class _Kept:
         cluster = self._cluster = Cluster(settings).__enter__()
         self._settings = settings
         cluster.start()
-        cluster.wait_in_service("db-01")
+        cluster.wait_in_service("db-01", 60)
         cluster.wait_eligible("db-02")
         cluster.wait_connected()
         return cluster

@@ -11,12 +11,10 @@ from tests.machines.lab import HIERARCHY, NODES
 
 pytestmark = pytest.mark.cluster
 
-BALANCED = {"cluster.heartbeat_interval": None, "cluster.dead_after": None}
 TOUCHING = ("restore", "remove", "force-remove", "recover")
 CHANGES = ("ec2:ReplaceRoute", "ec2:CreateRoute")
 
 
-@pytest.mark.parametrize("cluster", [BALANCED], indirect=True)
 def test_a_crash_of_the_active_nodes_agent_touches_nothing_and_is_not_even_noticed_as_a_loss(
     cluster: Cluster,
 ) -> None:
@@ -43,7 +41,7 @@ def test_stopping_the_active_nodes_agent_leaves_the_applications_alone_until_it_
     mark, before = now_ms(), _touched(cluster)
     cluster.agents["db-01"].stop()
     cluster.wait_for(mark, "db-02", "peer-left", peer="db-01")
-    cluster.wait_served(client, for_s=2.0)  # twice as long as a silence that means death
+    cluster.wait_served(client, for_s=4.0)  # twice as long as a silence that means death
     assert not cluster.since(mark, "db-02", "peer-lost", "ownership-sought")
 
     cluster.agents["db-01"].start()

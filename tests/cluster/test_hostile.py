@@ -15,10 +15,8 @@ pytestmark = pytest.mark.cluster
 
 PORT = 7400
 ADDRESSES = ("10.0.3.4", "10.0.12.4")  # of db-01
-BALANCED = {"cluster.heartbeat_interval": None, "cluster.dead_after": None}
 
 
-@pytest.mark.parametrize("cluster", [BALANCED], indirect=True)
 @pytest.mark.parametrize("sender", ["vpc", "db-02"])
 def test_a_flood_of_garbage_replayed_and_cut_datagrams_changes_nothing(
     cluster: Cluster, tmp_path: Path, sender: str
@@ -44,5 +42,5 @@ def test_a_flood_of_garbage_replayed_and_cut_datagrams_changes_nothing(
     assert cluster.hierarchy("db-01") == hierarchy
     lost = ("peer-lost", "path-down", "ownership-sought", "ownership-lost", "resource-failed")
     assert not [event for node in NODES for event in cluster.since(mark, node, *lost)]
-    assert after.counters.heartbeats_heard - before.counters.heartbeats_heard > 40, "of 80 in 10 s"
+    assert after.counters.heartbeats_heard - before.counters.heartbeats_heard > 100, "of 200 in 10 s"
     cluster.wait_connected()
