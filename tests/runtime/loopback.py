@@ -53,7 +53,7 @@ name = "loopback"
 key_file = "{here}/key"
 quorum = "none"
 heartbeat_interval = "100ms"
-dead_after = "1s"
+dead_after = "2s"
 startup_grace = "{grace}"
 
 [comm_path.lo1]

@@ -68,9 +68,10 @@ def test_the_standby_may_be_asked_to_hand_a_command_on(cluster: Loopback) -> Non
     wait_until(lambda: b.sees("a", "ISP", "ISP") or b.sees("b", "ISP", "ISP"))
 
 
-def test_a_killed_agent_that_is_back_at_once_touches_nothing_and_loses_nothing(cluster: Loopback) -> None:
+def test_a_killed_agent_that_is_back_in_time_touches_nothing_and_loses_nothing(cluster: Loopback) -> None:
+    cluster.configure({'dead_after = "2s"': 'dead_after = "8s"'})  # for a starved machine
     a, b = cluster.start_both()
-    daemon, since = cluster.daemon("a"), len(b.events("path-down"))
+    daemon = cluster.daemon("a")
     (cluster.home / "calls").write_text("")
     a.kill()
     a = cluster.start("a")
@@ -83,8 +84,7 @@ def test_a_killed_agent_that_is_back_at_once_touches_nothing_and_loses_nothing(c
     app = b.app()
     assert app is not None
     assert (app.owner, app.term) == ("a", 1)
-    if not b.events("peer-lost"):  # it was quicker than dead_after, as it is unless the machine is starved
-        assert len(b.events("path-down")) == since
+    assert not b.events("path-down")
     assert not b.events("ownership-sought")
 
 
@@ -108,7 +108,7 @@ def test_an_agent_that_ends_in_good_order_is_never_failed_over(cluster: Loopback
     (cluster.home / "calls").write_text("")
     assert a.end() == 0
     wait_until(lambda: standing(b, "a") == "left")
-    until = time.monotonic() + 2 * 1.0  # twice dead_after: longer than any silence would be borne
+    until = time.monotonic() + 2.5  # longer than dead_after: than any silence would be borne
     while time.monotonic() < until:
         assert b.sees("b", "OSU", "OSU")
     assert is_alive(daemon)
