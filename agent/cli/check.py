@@ -14,6 +14,7 @@ from typing import Any
 from agent.api.reports import CheckReport, FindingView, ProblemView
 from agent.cli import exits
 from agent.cli.output import complain, print_json
+from agent.cli.whoami import this_node
 from agent.comm import keys
 from agent.comm.sockets import is_local
 from agent.config.errors import ConfigError
@@ -34,7 +35,7 @@ def check(options: Namespace) -> int:
         config = load(source, kits())
     except ConfigError as exc:
         return _invalid(exc, json=options.json)
-    node = _this_node(config, options.node)
+    node = this_node(config.cluster.nodes, options.node)
     if options.node is not None and node is None:
         complain(f'no node is called "{options.node}"', f"the nodes are {', '.join(config.cluster.nodes)}")
         return exits.USAGE
@@ -63,13 +64,6 @@ def _invalid(error: ConfigError, *, json: bool) -> int:
     else:
         sys.stdout.write(f"{error}\n{error.source}: invalid, {_many(len(problems), 'problem')}\n")
     return exits.USAGE
-
-
-def _this_node(config: Config, wanted: str | None) -> NodeId | None:
-    """The node of that name, or the one called as this host is."""
-    host = socket.gethostname()
-    names = [wanted] if wanted is not None else [host, host.partition(".")[0]]
-    return next((node for node in config.cluster.nodes if node in names), None)
 
 
 def _look_around(config: Config, node: NodeId) -> Iterator[FindingView]:

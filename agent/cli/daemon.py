@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from agent import __version__
+from agent.cli.whoami import this_node
 from agent.comm import keys
 from agent.config import load
 from agent.config.errors import ConfigError
@@ -129,14 +130,14 @@ def _put_one(changes: asyncio.Queue[None]) -> None:
 
 
 def _who_am_i(config: Config, node: str | None) -> NodeId:
-    name = NodeId(node or socket.gethostname().split(".", 1)[0])
-    if name not in config.cluster.nodes:
-        known = ", ".join(config.cluster.nodes)
+    me = this_node(config.cluster.nodes, node)
+    if me is None:
+        name, known = node or socket.gethostname(), ", ".join(config.cluster.nodes)
         raise CannotStart(
             f"{config.source}: no node is called {name!r} (there are: {known}); "
             "name this machine so, or say which one it is: kage agent --node NAME"
         )
-    return name
+    return me
 
 
 def _refuse(why: str) -> int:
