@@ -30,7 +30,7 @@ sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
 missing_packages() {
     has ip || echo iproute2
     has nft || echo nftables
-    { has unshare && has nsenter; } || echo util-linux
+    { has unshare && has nsenter && has setpriv; } || echo util-linux
     has mount || echo mount
     # The example's applications run under the system's own interpreter.
     [ -x /usr/bin/python3 ] || echo python3

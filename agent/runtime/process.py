@@ -7,8 +7,9 @@ Invariants:
 - a process that sits in an uninterruptible sleep can't be killed: it is left behind, said so, reaped
   whenever it ends, and the same command isn't started again until then;
 - a command that ends by itself may leave a daemon behind (output.py: it may even keep the output);
-- nothing blocks the event loop. The loop never waits for the disk that holds a program: nice(1), which
-  is in the page cache, is what the agent executes, and nice executes the program.
+- a command doesn't outlive an agent that was killed: its work would go on behind the next one's back;
+- nothing blocks the event loop. The loop never waits for the disk that holds a program: setpriv(1), which
+  is in the page cache, is what the agent executes, and setpriv executes the program.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import psutil
 from agent.runtime.output import Output, tidy
 from recovery_kits.contract import CommandFailed
 
-_LAUNCHER = ("nice", "-n", "0", "--")
+_LAUNCHER = ("setpriv", "--pdeathsig", "KILL", "--")
 _MINIMAL_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
@@ -165,7 +166,7 @@ class _Child:
 def _failure(argv: tuple[str, ...], code: int, output: Output) -> Exception:
     """What a code other than 0 means; the launcher says 127 when there is no such program."""
     tail = output.tail()
-    launcher_says = f"{_LAUNCHER[0]}: "
+    launcher_says = f"{_LAUNCHER[0]}: failed to execute "
     if code == 127 and tail.startswith(launcher_says):
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
     return CommandFailed(argv, code, tail.removeprefix(launcher_says) if code == 126 else tail)

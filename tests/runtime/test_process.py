@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -110,7 +112,7 @@ def test_a_failure_carries_the_code_and_the_last_4_kib(run: Runner) -> None:
 def test_a_missing_program_is_told_from_one_that_fails(run: Runner) -> None:
     with pytest.raises(FileNotFoundError, match="/no/such/program"):
         asyncio.run(run("/no/such/program"))
-    with pytest.raises(CommandFailed, match=r"exited with 126: ./etc/passwd.: Permission denied"):
+    with pytest.raises(CommandFailed, match=r"exited with 126: /etc/passwd: Permission denied"):
         asyncio.run(run("/etc/passwd"))
     with pytest.raises(CommandFailed, match="exited with 127"):
         asyncio.run(run("sh", "-c", "no-such-command"))
@@ -270,6 +272,20 @@ def test_what_cannot_be_killed_is_left_behind_and_not_started_again(
 def test_commands_run_although_somebody_cleaned_their_folder_away(run: Runner, folder: Path) -> None:
     folder.rmdir()
     assert asyncio.run(run("echo", "printed")) == "printed\n"
+
+
+def test_a_command_does_not_outlive_an_agent_that_was_killed(folder: Path, tmp_path: Path) -> None:
+    started, late = tmp_path / "started", tmp_path / "late"
+    command = script(tmp_path, f"echo $$ > {started}; sleep 1; touch {late}")
+    program = (
+        "import asyncio, pathlib, sys; from agent.runtime.process import Runner; "
+        "asyncio.run(Runner(pathlib.Path(sys.argv[1]))(sys.argv[2]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(folder), command]) as agent:
+        asyncio.run(until(lambda: bool(pids_in(started, 1))))
+        agent.kill()
+    asyncio.run(until(lambda: not lives(pids_in(started, 1)[0])))
+    assert not late.exists()
 
 
 def test_the_loop_goes_on_while_commands_run(run: Runner) -> None:

@@ -113,7 +113,7 @@ def test_a_check_script_that_is_gone_is_a_failure(engine: Engine, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "fault", [OSError(28, "No space left on device"), FileNotFoundError(2, "No such file", "nice")]
+    "fault", [OSError(28, "No space left on device"), FileNotFoundError(2, "No such file", "setpriv")]
 )
 def test_where_no_script_can_be_run_nobody_can_tell(engine: Engine, fault: OSError) -> None:
     check = asyncio.run(engine.kit(Faulty(engine.run, 0, fault, after=False)).quick_check())
