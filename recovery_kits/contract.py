@@ -121,6 +121,9 @@ class Aws(Protocol):
     async def identity(self) -> Identity:
         """This machine's identity; raises agent.aws.AwsError when IMDS can't be reached."""
 
+    async def refresh_identity(self) -> Identity:
+        """The same, read anew: a network interface may have come or gone."""
+
 
 @dataclass(frozen=True)
 class Tools:

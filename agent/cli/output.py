@@ -8,6 +8,13 @@ import time
 import msgspec
 
 SPINNER = "|/-\\"
+_UNPRINTABLE = dict.fromkeys((*range(32), *range(127, 160)), "�")  # a script's output may hold escapes
+_UNPRINTABLE |= {ord("\n"): " ", ord("\t"): " ", ord("\r"): ""}
+
+
+def printable(text: str) -> str:
+    """One line that changes nothing but what it says, whatever a script printed."""
+    return text.translate(_UNPRINTABLE)
 
 
 def print_json(report: object) -> None:
@@ -23,7 +30,8 @@ def print_json_line(report: object) -> None:
 
 def complain(text: str, hint: str = "") -> None:
     """Say on stderr what went wrong and what to do next."""
-    sys.stderr.write(f"kage: {text}\n" + (f"  hint: {hint}\n" if hint else ""))
+    lines = "\n".join(printable(line) for line in text.splitlines())
+    sys.stderr.write(f"kage: {lines}\n" + (f"  hint: {hint}\n" if hint else ""))
 
 
 class Progress:
@@ -39,7 +47,7 @@ class Progress:
         if self._shown:
             self._turns += 1
             took_s = time.monotonic() - self._since
-            line = f"{SPINNER[self._turns % len(SPINNER)]} {took_s:5.1f} s  {text}"
+            line = f"{SPINNER[self._turns % len(SPINNER)]} {took_s:5.1f} s  {printable(text)}"
             sys.stderr.write(f"\r\x1b[K{line[:79]}")
             sys.stderr.flush()
 

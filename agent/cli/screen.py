@@ -13,11 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from agent.cli.output import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-
-_UNPRINTABLE = dict.fromkeys((*range(32), *range(127, 160)), "�")  # a script's output may hold escapes
-_UNPRINTABLE |= {ord("\n"): " ", ord("\t"): " ", ord("\r"): ""}
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Cell:
     style: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", self.text.translate(_UNPRINTABLE))
+        object.__setattr__(self, "text", printable(self.text))
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,8 @@ def _move_to(mind: Mind, name: HierarchyId, node: NodeId, at: Instant) -> Done:
 
 def _take_out(mind: Mind, name: HierarchyId, at: Instant) -> Done | HandOn:
     register = mind.authority.register(name)
+    if register.owner == mind.state.me and mind.machines[name].life.stuck:
+        return _refuse(f"a resource can't be removed on {mind.state.me}, and the node fences itself")
     if register.owner == mind.state.me:
         effects = begin_move(mind, name, at, "an operator asked", to=None, held=True)
         text = f"taking {name} out of service on {mind.state.me}"

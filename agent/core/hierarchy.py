@@ -27,10 +27,14 @@ class HierarchyMachine:
 
     def __init__(self, spec: Hierarchy, life: HierarchyLife, new_action: Callable[[], ActionId]) -> None:
         self.spec, self.life, self._new_action = spec, life, new_action
+        self._specs = {each.tag: each for each in spec.resources}
         self._parents: dict[Tag, list[Tag]] = {each.tag: [] for each in spec.resources}
-        for each in spec.resources:
+        self._below: dict[Tag, frozenset[Tag]] = {}
+        for each in spec.resources:  # children first
             for child in each.depends_on:
                 self._parents[child].append(each.tag)
+            deeper = (self._below[child] for child in each.depends_on)
+            self._below[each.tag] = frozenset(each.depends_on).union(*deeper)
 
     # What it is like now
 
@@ -172,17 +176,11 @@ class HierarchyMachine:
 
     def spec_of(self, tag: Tag) -> Resource:
         """The resource of that tag."""
-        return next(each for each in self.spec.resources if each.tag == tag)
+        return self._specs[tag]
 
-    def below(self, tag: Tag) -> set[Tag]:
-        """Everything that a resource rests on."""
-        found, todo = set[Tag](), list(self.spec_of(tag).depends_on)
-        while todo:
-            child = todo.pop()
-            if child not in found:
-                found.add(child)
-                todo += self.spec_of(child).depends_on
-        return found
+    def below(self, tag: Tag) -> frozenset[Tag]:
+        """Everything that a resource rests on; its order means nothing."""
+        return self._below[tag]
 
     def above(self, tag: Tag) -> list[Tag]:
         """Everything that rests on a resource."""

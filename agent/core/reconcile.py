@@ -18,6 +18,7 @@ from agent.core.state import Activity, Goal, Leaving, Trouble
 from agent.core.states import Phase, Reason, Switchback
 
 TRY_AGAIN_FIRST_MS, TRY_AGAIN_MOST_MS = 30_000, 600_000  # local tries while there is nowhere to go
+CALM_MS = 3_600_000  # after so long without trouble they begin anew
 
 
 def reconcile(mind: Mind, name: HierarchyId, at: Instant) -> list[Effect]:
@@ -170,6 +171,9 @@ def _stay(machine: HierarchyMachine, trouble: Trouble, at: Instant, policy: str)
     if trouble.told:
         try_again(machine)
         return machine.advance(at)
+    if at - machine.life.tried_at > CALM_MS:
+        machine.life.tries = 0
+    machine.life.tried_at = at
     wait_ms = min(TRY_AGAIN_FIRST_MS << min(machine.life.tries, 10), TRY_AGAIN_MOST_MS)
     machine.life.tries += 1
     machine.life.trouble = replace(trouble, told=True, retry_at=later(at, wait_ms))

@@ -108,7 +108,8 @@ class HierarchyLife:
     stuck: bool = False
     in_part: bool = False  # an earlier agent ran it: a check that fails doesn't prove that nothing is left
     trouble: Trouble | None = None
-    tries: int = 0  # local tries since the last arrival with nowhere to go
+    tries: int = 0  # local tries with nowhere to go, since the last arrival or hour of calm
+    tried_at: Instant = NEVER
     leaving: Leaving | None = None
     begun: Instant = NEVER  # when this node began to look after it
     settled: bool = False  # every peer's word on it was heard, or the grace for that is over

@@ -123,7 +123,13 @@ class RouteKit(Kit[RouteParameters]):
         """The ENI that the routes are to lead to."""
         if self.parameters.interface:
             return self.parameters.interface
-        return (await self.tools.aws.identity()).interface(self.parameters.device)
+        try:
+            return (await self.tools.aws.identity()).interface(self.parameters.device)
+        except AwsError as error:
+            if error.kind is not AwsFault.NOT_FOUND:
+                raise
+        identity = await self.tools.aws.refresh_identity()  # an interface may have come since it was read
+        return identity.interface(self.parameters.device)
 
     async def _point(self, table: str, interface: str) -> AwsError | None:
         """Lead one table's route to `interface`, whether it has one already or not."""

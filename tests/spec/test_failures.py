@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from agent.core.effects import Kind
+from agent.core.model import Heartbeat
 from agent.core.states import Action, ResourceState
 from tests.spec.machine import FAILS, HANGS, UNANSWERED
 from tests.spec.reference import (
@@ -20,6 +21,7 @@ from tests.spec.reference import (
     groupware,
     recover,
     running,
+    take_out,
     with_resource,
 )
 from tests.spec.seen import of_kind, starts, state, why_not
@@ -178,3 +180,34 @@ def test_a_remove_that_cannot_be_forced_fences_the_node_and_the_other_takes_over
     world.run(120_000 + 10_000)
     assert world.fenced == [A]
     assert world.in_service(GROUPWARE) == [B]
+
+
+def test_a_node_that_fences_itself_refuses_to_take_out_of_service() -> None:
+    world = running()
+    setattr(world, "power_off", lambda _name: None)  # noqa: B010 (the fence doesn't work yet)
+    for action in (Action.REMOVE, Action.FORCE_REMOVE):
+        world.script.always(A, CYSS, action, FAILS)
+    world.command(A, bring(B))
+    world.run(1_000)
+    asked = world.command(A, take_out())
+    assert not world.answers[asked].accepted
+    assert "fences itself" in world.answers[asked].text
+
+
+def test_after_an_hour_of_calm_local_tries_begin_anew() -> None:
+    rarely = Heartbeat(interval_ms=10_000, dead_after_ms=60_000)
+    world = World(cluster(groupware(nodes=(A,)), heartbeat=rarely, startup_grace_ms=1_000))
+    world.start(A)
+    assert world.run_until(lambda: world.in_service(GROUPWARE) == [A], within_ms=30_000)
+    world.script.always(A, CYDE, Action.RECOVER, FAILS)
+    world.breaks(A, CYDE)
+    world.run(200_000)
+    waits = [each.text.rsplit("next try in ", 1)[1] for each in of_kind(world, Kind.NOWHERE_TO_GO)]
+    assert waits[:3] == ["30 s", "60 s", "120 s"]
+    world.script.well()
+    assert world.run_until(lambda: world.in_service(GROUPWARE) == [A], within_ms=700_000)
+    world.run(3_700_000)
+    world.script.always(A, CYDE, Action.RECOVER, FAILS)
+    world.breaks(A, CYDE)
+    world.run(30_000)
+    assert of_kind(world, Kind.NOWHERE_TO_GO)[-1].text.endswith("next try in 30 s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -59,3 +60,16 @@ def test_without_metadata_nobody_can_tell_and_nothing_is_called(
             db_02.restore(interface=None, device="lo")
         assert db_02.check(interface=None, device="lo").health is Health.UNKNOWN
     assert aws_server.control.journal() == []
+
+
+def test_an_interface_that_was_attached_after_the_start_is_found(
+    db_02: Node, imds: MetadataServer, aws_server: AwsServer, world: World
+) -> None:
+    attached, imds.profile = (
+        imds.profile,
+        replace(imds.profile, interfaces={"02:00:00:00:00:99": "eni-other"}),
+    )
+    assert db_02.check(interface=None, device="lo").health is Health.FAILED  # this is what the agent knows
+    imds.profile = attached
+    db_02.restore(interface=None, device="lo")
+    assert targets(aws_server, world) == [db_02.interface] * 2
