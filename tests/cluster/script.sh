@@ -12,8 +12,5 @@ scripts=$KAGE_INFO/$KAGE_ID
 case $KAGE_ACTION in
 quick-check) exec "$scripts/quickCheck" "$@" ;;
 force-remove) exec "$scripts/remove" "$@" ;;
-recover) # also where the example has none: to stop and start is what a simple one does
-    "$scripts/remove" -t "$KAGE_TAG" -i "$KAGE_ID" && exec "$scripts/restore" -t "$KAGE_TAG" -i "$KAGE_ID"
-    ;;
 *) exec "$scripts/$KAGE_ACTION" "$@" ;;
 esac

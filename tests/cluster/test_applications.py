@@ -15,11 +15,12 @@ MOVES = ("failover-begun", "move-begun", "ownership-released", "ownership-lost")
 IMPATIENT = {f"{RESOURCE}.cyde_5_0.limits": {"quick_check": "300ms"}}
 
 
-def test_a_crashed_application_is_repaired_where_it_is(cluster: Cluster) -> None:
+@pytest.mark.parametrize("tag", ["cyde_5_0", "cyss_cbgrn"])
+def test_a_crashed_application_is_repaired_where_it_is(cluster: Cluster, tag: str) -> None:
     mark = now_ms()
-    cluster.kill_application("db-01", "cyde_5_0")
-    cluster.wait_for(mark, "db-01", "resource-recovered", tag="cyde_5_0")
-    assert "cyde_5_0 recover" in cluster.calls("db-01")
+    cluster.kill_application("db-01", tag)
+    cluster.wait_for(mark, "db-01", "resource-recovered", tag=tag)
+    assert f"{tag} recover" in cluster.calls("db-01")
     cluster.wait_in_service("db-01")
     cluster.wait_checked("db-01")
     assert cluster.in_service("db-01")
