@@ -1,25 +1,20 @@
 """How long the route kit takes to lead 1, 2, 6 and 10 tables to another node, the API answering in 200 ms.
 
-    python -m tests.bench.route_flip [--flips 10] [--latency-ms 200] [--json FILE]
-
 Times whole `restore` actions, reading back included, against the test server in a process of its own;
 the EC2 client is warm, as in an agent, and its connections are kept.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any, NoReturn
 
 import boto3
@@ -28,9 +23,11 @@ from agent.aws import AwsSession
 from recovery_kits.contract import Tools
 from recovery_kits.route import RouteKit, RouteParameters
 from tests.aws_server import REGION, Control, latency
+from tests.bench.figures import Figure
 
 TABLES = (1, 2, 6, 10)
 BUDGET_S = 0.8
+LATENCY_S = 0.2
 START_LIMIT_S = 30
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "secret"}
 
@@ -77,48 +74,22 @@ async def flip(aws: AwsSession, tables: list[str], interfaces: list[str], flips:
     return seconds
 
 
-async def measure(server: dict[str, Any], flips: int, latency_s: float) -> list[dict[str, Any]]:
-    """One row for each number of tables, in seconds."""
+async def measure(server: dict[str, Any], flips: int) -> list[Figure]:
+    """One figure for each number of tables."""
     world = server["world"]
     interfaces = [node["interfaces"][0]["id"] for node in world["nodes"]]
     tables = make_tables(server["url"], world["vpc_id"], max(TABLES))
-    Control(server["url"]).set_faults(latency(latency_s))
-    rows = []
+    Control(server["url"]).set_faults(latency(LATENCY_S))
+    what = f"API latency {LATENCY_S * 1_000:.0f} ms: flip of route tables, "
     with closing(AwsSession(REGION)) as aws:
-        for count in TABLES:
-            seconds = await flip(aws, tables[:count], interfaces, flips)
-            rows.append(
-                {
-                    "tables": count,
-                    "flips": flips,
-                    "min_s": round(min(seconds), 3),
-                    "median_s": round(statistics.median(seconds), 3),
-                    "max_s": round(max(seconds), 3),
-                    "budget_s": BUDGET_S,
-                }
-            )
-    return rows
+        return [
+            Figure(f"{what}{count}", "s", tuple(await flip(aws, tables[:count], interfaces, flips)), BUDGET_S)
+            for count in TABLES
+        ]
 
 
-def main() -> int:
-    """Print a table; 1 when a flip took longer than the budget."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.route_flip", description=__doc__)
-    parser.add_argument("--flips", type=int, default=10)
-    parser.add_argument("--latency-ms", type=int, default=200)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
-    options = parser.parse_args()
+def figures(flips: int) -> Iterator[Figure]:
+    """Whole `restore` actions of the kit, reading back included."""
     with running_server() as server:
         os.environ.update(CREDENTIALS, AWS_ENDPOINT_URL=server["url"])
-        rows = asyncio.run(measure(server, options.flips, options.latency_ms / 1_000))
-    print(f"route flip, {options.latency_ms} ms for each API call, seconds")
-    print("tables     min  median     max  budget")
-    for row in rows:
-        figures = "".join(f"{row[name]:8.3f}" for name in ("min_s", "median_s", "max_s"))
-        print(f"{row['tables']:6}{figures}{BUDGET_S:8.1f}")
-    if options.json:
-        options.json.write_text(json.dumps({"route_flip": rows}, indent=2) + "\n")
-    return int(any(row["max_s"] > BUDGET_S for row in rows))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        yield from asyncio.run(measure(server, flips))

@@ -1,0 +1,1 @@
+"""The cluster's figures, measured, against its budgets: `make bench`."""
