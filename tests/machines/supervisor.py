@@ -20,9 +20,10 @@ until [ "$stopping" ]; do
     "$@" &
     pid=$!
     echo "$pid" >"$pidfile"
-    while kill -0 "$pid" 2>/dev/null; do wait "$pid"; code=$?; done
+    wait "$pid"; code=$?
+    while kill -0 "$pid" 2>/dev/null; do wait "$pid"; code=$?; done  # a trap ends a wait early
     echo "supervisor: the agent ended with $code"
-    [ "$code" != 2 ] || stopping=1  # it can't start, and says why: RestartPreventExitStatus
+    [ "$code" != 2 ] || stopping=1  # it can't start, and says why: no use in trying for ever in a test
     [ "$stopping" ] || sleep 0.05
 done
 """

@@ -98,8 +98,10 @@ def test_the_supervisor_starts_an_agent_again_until_it_is_stopped(machine: Machi
 def test_the_supervisor_leaves_an_agent_alone_that_cannot_start(machine: Machine) -> None:
     agent = Supervised(machine, ("sh", "-c", "exit 2"), {})
     agent.start()
+    log = machine.logs / agent.log
+    wait_until(lambda: log.exists() and log.read_text(), 5, "the supervisor said something")
     wait_until(lambda: not machine.processes(), 5, "the supervisor ended")
-    assert (machine.logs / agent.log).read_text() == "supervisor: the agent ended with 2\n"
+    assert log.read_text() == "supervisor: the agent ended with 2\n"
 
 
 def test_the_outage_is_the_longest_gap_of_whichever_subnet_was_worse_off(
