@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -74,9 +75,15 @@ def tell(lab: ClusterLab, figures: Figures) -> None:
     print(lab.kage_text("db-02", "status"))
 
     _step(f"An operator moves it back: kage in-service {HIERARCHY} --node db-01")
-    figures.switchover_outage_s = _switchover(lab, client)
+    outages = [_switchover(lab, client, "db-01")]
     _require_routes(lab, lab.cloud.routes(), "db-01")
-    _verdict("outage that the client measured", figures.switchover_outage_s, SWITCHOVER_LIMIT_S)
+    _fully_up(lab, "db-01")
+    _say(f"outage that the client measured: {outages[0]:.3f} s; there and back once more:")
+    outages += [_switchover(lab, client, node) for node in ("db-02", "db-01")]
+    figures.switchover_outage_s = statistics.median(outages)
+    _verdict(
+        "outage that the client measured, median of three", figures.switchover_outage_s, SWITCHOVER_LIMIT_S
+    )
     _fully_up(lab, "db-01")
     print(lab.kage_text("db-01", "status"))
     client.stop()
@@ -90,10 +97,11 @@ def _failover(lab: ClusterLab, client: Client) -> float:
     return _measured(lab, client, since)
 
 
-def _switchover(lab: ClusterLab, client: Client) -> float:
+def _switchover(lab: ClusterLab, client: Client, node: str) -> float:
+    lab.wait_until(lambda: _is_fit(lab, node), 20, f"{node} is fit to take over")
     since = now_s()
-    print(lab.kage_text("db-01", "in-service", HIERARCHY, "--node", "db-01"))
-    lab.wait_in_service("db-01", 20)
+    print(lab.kage_text(node, "in-service", HIERARCHY, "--node", node))
+    lab.wait_in_service(node, 20)
     return _measured(lab, client, since)
 
 
