@@ -41,7 +41,10 @@ def main() -> int:
     _write(OUTPUT, figures)
     over = sum(figure.over for figure in figures)
     took_s = time.monotonic() - begun
-    print(f"\n{over} of {len(figures)} over budget. Figures: {OUTPUT.relative_to(PROJECT)}. {took_s:.0f} s.")
+    print(
+        f"\n{over} of {len(figures)} over budget, load {os.getloadavg()[0]:.1f} at the end. "
+        f"Figures: {OUTPUT.relative_to(PROJECT)}. {took_s:.0f} s."
+    )
     return int(options.strict and over > 0)
 
 
