@@ -15,6 +15,7 @@ from agent.config.model import SelfFence
 _SYSRQ = Path("/proc/sysrq-trigger")
 _COMMAND_LIMIT_S = 10.0
 _AGAIN_S = 1.0
+_REAP_S = 1.0  # for a killed command to be gone
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +40,9 @@ async def _run(command: tuple[str, ...]) -> None:
         async with asyncio.timeout(_COMMAND_LIMIT_S):
             code = await process.wait()
     except TimeoutError:
-        process.send_signal(signal.SIGKILL)
         _log.critical("%s didn't end within %g s", command[0], _COMMAND_LIMIT_S)
+        process.send_signal(signal.SIGKILL)
+        await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=_REAP_S)
         return
     if code != 0:
         _log.critical("%s ended with %s", command[0], code)
