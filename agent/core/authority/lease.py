@@ -1,0 +1,56 @@
+"""What this node holds: the grants of others, and until when they last by this node's own clock.
+
+Keeps: a grant counts from the moment this node *sent* what it answers, and for G only, while the
+voter is bound from the moment it answered, for G stretched by the drift allowance. So the owner's
+time is over before the voter's is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from agent.core.ids import NEVER, Instant, NodeId, later
+
+
+@dataclass
+class LeaseLife:
+    """A term of ownership: whose grants it rests on."""
+
+    term: int
+    until: dict[NodeId, Instant] = field(default_factory=dict)  # by voter; this node isn't among them
+
+
+class Lease:
+    """Counts the grants of one term."""
+
+    def __init__(self, life: LeaseLife, voters: int, grant_ms: int) -> None:
+        self._life, self._grant_ms = life, grant_ms
+        self._others_needed = voters // 2  # with this node's own vote that is more than half
+
+    @property
+    def term(self) -> int:
+        """Of what these grants were given for."""
+        return self._life.term
+
+    def granted(self, voter: NodeId, sent_at: Instant) -> None:
+        """A voter's answer to what this node sent at `sent_at`."""
+        known = self._life.until.get(voter, NEVER)
+        self._life.until[voter] = max(known, later(sent_at, self._grant_ms))
+
+    def refused(self, voter: NodeId) -> None:
+        """The voter says that it doesn't grant this term any more."""
+        self._life.until.pop(voter, None)
+
+    def expires_at(self, without: NodeId | None = None) -> Instant:
+        """When fewer than a majority are left; `without` leaves one voter out of the count."""
+        if self._others_needed == 0:
+            return FOREVER
+        times = sorted((at for voter, at in self._life.until.items() if voter != without), reverse=True)
+        return times[self._others_needed - 1] if len(times) >= self._others_needed else NEVER
+
+    def holds(self, at: Instant) -> bool:
+        """Has a majority granted this term, still?"""
+        return at < self.expires_at()
+
+
+FOREVER = Instant(2**62)
