@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 
 from agent.core.effects import Answer, Effect, Kind, Send, Severity
 from agent.core.ids import HierarchyId, Instant, NodeId, RequestId, later
-from agent.core.messages import BringInService, Command, Forward, Recover, Reply, TakeOutOfService
+from agent.core.messages import (
+    BringInService,
+    Command,
+    Forward,
+    HierarchyReport,
+    Recover,
+    Reply,
+    TakeOutOfService,
+)
 from agent.core.mind import Mind, notice
 from agent.core.reconcile import begin_move, forget_failures, try_again
 from agent.core.state import ForwardedCommand, Goal
@@ -140,7 +148,9 @@ def _move_to(mind: Mind, name: HierarchyId, node: NodeId, at: Instant) -> Done:
     report = mind.reported(node, name)
     if report is None or not report.eligible:
         why = report.why_not if report else "it hasn't reported yet"
-        return _refuse(f"{node} can't take it: {why}; after mending that: kage recover {_a_tag(mind, name)}")
+        return _refuse(
+            f"{node} can't take it: {why}; after mending that: kage recover {_failed_tag(mind, name, report)}"
+        )
     effects = begin_move(mind, name, at, "an operator asked", to=node)
     return Done(accepted=True, text=f"moving {name} from {mind.state.me} to {node}", effects=tuple(effects))
 
@@ -170,12 +180,13 @@ def _recover(mind: Mind, command: Recover, at: Instant) -> Done | HandOn:
     others = [] if command.here_only else [peer for peer in mind.state.peers if _needs(mind, peer, name)]
     onwards = Forward(request=RequestId(""), command=replace(command, here_only=True))  # nobody awaits it
     effects += [Send(peer, onwards) for peer in others]
-    if owner != mind.state.me:
-        text = f"failures of {name} are cleared" + (f" here and on {', '.join(others)}" if others else "")
-        return Done(accepted=True, text=text, effects=tuple(effects))
-    ailing = machine.life.goal is Goal.UP and bool(machine.life.resources[tag].failed_why)
-    try_again(machine)
-    text = f"repairing {tag}" if ailing else f"{tag} has not failed here; failures of {name} are cleared"
+    text = f"failures of {name} are cleared" + (f" here and on {', '.join(others)}" if others else "")
+    if owner == mind.state.me:
+        failed = [
+            each.tag for each, life in machine.each() if life.failed_why and machine.life.goal is Goal.UP
+        ]
+        try_again(machine)
+        text = f"repairing {', '.join(failed)}" if failed else f"nothing has failed here; {text}"
     return Done(accepted=True, text=text, effects=tuple(effects))
 
 
@@ -208,5 +219,6 @@ def _needs(mind: Mind, peer: NodeId, name: HierarchyId) -> bool:
     return not report.eligible or any(each.state is ResourceState.OSF for each in report.resources)
 
 
-def _a_tag(mind: Mind, name: HierarchyId) -> str:
-    return mind.machines[name].spec.resources[-1].tag
+def _failed_tag(mind: Mind, name: HierarchyId, report: HierarchyReport | None) -> str:
+    failed = [each.tag for each in report.resources if each.state is ResourceState.OSF] if report else []
+    return failed[0] if failed else mind.machines[name].spec.resources[-1].tag

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.core.authority.contract import Authority, Standing
+from agent.core.authority.contract import Authority
 from agent.core.authority.liveness_based import LivenessBased
 from agent.core.authority.registers import after_reboot
 from agent.core.effects import CancelAction, Durable, Effect, Failure, Kind, Notice, Notify, Severity
@@ -83,8 +83,14 @@ class Mind:
     def hear_registers(self, report: Report | None, at: Instant) -> list[Effect]:
         """A peer's word on who owns what."""
         known = [each.register for each in report.hierarchies] if report else []
-        mine = [each for each in known if each.hierarchy in self.machines]
-        return [effect for each in mine for effect in self.authority.hear(each, at)]
+        effects = list[Effect]()
+        for each in known:
+            if (machine := self.machines.get(each.hierarchy)) is not None:
+                before = self.authority.register(each.hierarchy)
+                effects += self.authority.hear(each, at)
+                if self.authority.register(each.hierarchy) != before:
+                    machine.life.told_at = at
+        return effects
 
     def adopt_cluster(self, cluster: Cluster) -> None:
         """Wire the parts anew for a configuration; state of what is gone is dropped, of what is new begun."""
@@ -114,10 +120,6 @@ class Mind:
         action = ActionId(self.state.next_action)
         self.state.next_action += 1
         return action
-
-    def may_run(self, name: HierarchyId, at: Instant) -> bool:
-        """The one question before anything is started."""
-        return self.authority.standing(name, at) is Standing.HELD
 
     # Other nodes, and this one as a candidate
 
@@ -168,7 +170,7 @@ class Mind:
             hierarchy=self.machines[name].spec,
             register=register,
             candidates=self.candidates(name, at),
-            owner_standing=self.standing_of(owner) if owner is not None else None,
+            owner_standing=self._owner_standing(owner, life.told_at, at) if owner is not None else None,
             settled=life.settled,
             free_since=life.free_since if life.free_since is not None else at,
             patience_ms=self.state.cluster.heartbeat.dead_after_ms,
@@ -187,6 +189,14 @@ class Mind:
             if each.node != self.state.me and each.fit and each.present:
                 return each.node
         return None
+
+    def _owner_standing(self, owner: NodeId, told_at: Instant, at: Instant) -> PeerStanding | None:
+        """An owner of which others tell since it was lost lives: it has `dead_after` to be heard here too."""
+        peer = self.state.peers.get(owner)
+        if peer is None or peer.standing is not PeerStanding.LOST or told_at <= peer.since:
+            return self.standing_of(owner)
+        patience_ms = self.state.cluster.heartbeat.dead_after_ms
+        return PeerStanding.ALIVE if at - told_at < patience_ms else PeerStanding.LOST
 
     def _has_spoken(self, node: NodeId, name: HierarchyId) -> bool:
         standing, report = self.standing_of(node), self.reported(node, name)

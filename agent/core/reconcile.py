@@ -1,6 +1,6 @@
 """What this node does about each hierarchy, decided anew after every event from what it knows.
 
-Keeps: nothing of a hierarchy is started without authority over it (`Mind.may_run`); what runs
+Keeps: nothing of a hierarchy is started without authority over it (`Authority.standing`); what runs
 without authority is stopped; authority is given up only when everything is certainly down.
 """
 

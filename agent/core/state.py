@@ -112,6 +112,7 @@ class HierarchyLife:
     leaving: Leaving | None = None
     begun: Instant = NEVER  # when this node began to look after it
     settled: bool = False  # every peer's word on it was heard, or the grace for that is over
+    told_at: Instant = NEVER  # when a peer last told a newer register
     free_since: Instant | None = None  # since when this node could take it, were it its turn
     better_since: Instant | None = None  # since when a node of higher priority is fit
 

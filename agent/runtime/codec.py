@@ -52,8 +52,10 @@ def decode_entry(line: bytes) -> tuple[Event, int]:
     try:
         entry = msgspec.json.decode(line, type=Entry)
         event: Event = _untagged(entry.event)
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadRecord(str(error)) from error
+    except (KeyError, TypeError) as error:
+        raise BadRecord(f"not an event: {error}") from error
     return event, entry.decided
 
 
@@ -66,7 +68,7 @@ def decode_header(line: bytes) -> Header:
     """Raises BadRecord."""
     try:
         return msgspec.json.decode(line, type=Header)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadRecord(str(error)) from error
 
 
@@ -86,11 +88,11 @@ def _tagged(value: Any) -> dict[str, Any]:
 
 
 def _untagged(content: dict[str, Any]) -> Any:
-    name_of_kind = content.pop("kind")
-    hints = _HINTS[name_of_kind]
-    return _KINDS[name_of_kind](
+    hints = _HINTS[content["kind"]]
+    return _KINDS[content["kind"]](
         **{
             name: _untagged(inner) if name in _NESTED else msgspec.convert(inner, hints[name])
             for name, inner in content.items()
+            if name != "kind"
         }
     )

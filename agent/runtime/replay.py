@@ -8,7 +8,7 @@ from pathlib import Path
 from agent.core.effects import CancelAction, Effect, FenceMyself, Notify, Send, StartAction
 from agent.core.events import Event, HeartbeatHeard, Tick
 from agent.core.node import Node
-from agent.runtime.codec import BadRecord, checksum, decode_entry, decode_header
+from agent.runtime.codec import BadRecord, Header, checksum, decode_entry, decode_header
 
 
 class ReplayError(Exception):
@@ -21,30 +21,36 @@ def replay(path: Path) -> Iterator[str]:
     The core is run again on the recorded events. Where it decides otherwise than the agent did (the
     file comes from another version), the line says so.
     """
+    number = 1
     try:
         with path.open("rb") as file:
-            lines = enumerate(file, 1)
-            header = decode_header(next(lines, (1, b""))[1])
-            node = Node(header.state)
-            began = header.state.stepped_at
+            header = decode_header(file.readline())
+            began, node = header.state.stepped_at, _node(header)
             yield f"node {header.state.me}, agent {header.kagemusha}, from {began} ms after boot"
-            for number, line in lines:
+            for number, line in enumerate(file, 2):
                 if not line.endswith(b"\n"):
                     yield f"(line {number} is cut off: the agent ended while writing it)"
                     return
-                yield from _step(node, number, line)
-    except (BadRecord, UnicodeDecodeError) as error:
-        raise ReplayError(f"{path}: not a journal of an agent, or a damaged one: {error}") from error
+                yield from _step(node, line)
+    except BadRecord as error:
+        raise ReplayError(f"{path}: line {number}: not of an agent's journal, or damaged: {error}") from error
     except OSError as error:
         raise ReplayError(f"{path}: {error.strerror}") from error
 
 
-def _step(node: Node, number: int, line: bytes) -> Iterator[str]:
+def _node(header: Header) -> Node:
     try:
-        event, decided = decode_entry(line)
-    except BadRecord as error:
-        raise BadRecord(f"line {number}: {error}") from error
-    effects = node.step(event)
+        return Node(header.state)
+    except (LookupError, AssertionError) as error:
+        raise BadRecord(f"no node can know this: {error!r}") from error
+
+
+def _step(node: Node, line: bytes) -> Iterator[str]:
+    event, decided = decode_entry(line)
+    try:
+        effects = node.step(event)
+    except Exception as error:  # what was recorded can be stepped; what was damaged may break anything
+        raise BadRecord(f"{type(event).__name__} can't have happened then: {error!r}") from error
     told = [text for effect in effects if (text := _text(effect))]
     if checksum(effects) != decided:
         told.append("!! this version decides otherwise than the agent did")

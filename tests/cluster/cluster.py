@@ -111,8 +111,9 @@ class Cluster(ClusterLab):
 
     def wait_connected(self, *nodes: str) -> None:
         """Until all these nodes (both if none is named) have every comm path up."""
-        for node in nodes or NODES:
-            self.wait_until(lambda node=node: self.peer(node).comm == "up", WITHIN_S, f"{node} hears all")
+        self.wait_until(
+            lambda: all(self.peer(node).comm == "up" for node in nodes or NODES), WITHIN_S, "all paths up"
+        )
 
     def wait_heartbeats(self, node: str, count: int) -> None:
         """Until the node heard so many more heartbeats: so long, at least, it went on hearing its peer."""
@@ -134,12 +135,11 @@ class Cluster(ClusterLab):
 
     def wait_eligible(self, node: str) -> None:
         """Until both nodes know that the node could take the hierarchy."""
-        for seen_by in NODES:
-            self.wait_until(
-                lambda seen_by=seen_by: self.hierarchy(seen_by).nodes[node].eligible,
-                WITHIN_S,
-                f"{node} eligible as {seen_by} sees it",
-            )
+        self.wait_until(
+            lambda: all(self.hierarchy(seen_by).nodes[node].eligible for seen_by in NODES),
+            WITHIN_S,
+            f"{node} eligible",
+        )
 
     def wait_down(self, node: str, seen_by: str | None = None) -> None:
         """Until every resource is certainly out of service on the node."""

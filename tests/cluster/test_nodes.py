@@ -68,10 +68,9 @@ def test_a_node_alone_starts_the_service_when_it_waited_long_enough_for_the_othe
 
 def test_after_all_nodes_were_off_the_last_owner_starts_the_service(cluster: Cluster) -> None:
     cluster.kage("db-01", "in-service", HIERARCHY, "--node", "db-02")
-    for node in NODES:
-        cluster.wait_until(
-            lambda node=node: cluster.hierarchy(node).owner == "db-02", WITHIN_S, f"{node} knows the owner"
-        )
+    cluster.wait_until(
+        lambda: {cluster.hierarchy(node).owner for node in NODES} == {"db-02"}, WITHIN_S, "both know it"
+    )
     for node in NODES:
         cluster.power_off(node)
     mark = now_ms()

@@ -14,6 +14,7 @@ from agent.core.events import CommandGiven, Event, Tick
 from agent.core.ids import RequestId, Tag
 from agent.core.messages import BringInService, Recover, TakeOutOfService
 from agent.core.node import Node
+from agent.runtime import journal
 from agent.runtime.clock import boottime_ms
 from agent.runtime.kitbox import KitBroken
 from agent.runtime.store import StoreError
@@ -104,6 +105,7 @@ async def test_a_step_that_breaks_ends_the_agent_and_is_never_followed_by_anothe
     assert isinstance(steps[-1], CommandGiven)
     asking.cancel()
     await asyncio.wait([asking])
+    await until(lambda: not [each for each in asyncio.all_tasks() if each.get_name().startswith("kit of")])
 
 
 @on_loop
@@ -206,7 +208,8 @@ def open_files() -> int:
 
 
 @on_loop
-async def test_a_long_run_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_long_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "WRITE_EVERY_S", 0.01)
     agent = make_agent(tmp_path)
 
     async def some(count: int) -> None:
@@ -214,6 +217,7 @@ async def test_a_long_run_leaves_nothing_behind(tmp_path: Path) -> None:
             await agent.command(Recover(hierarchy=NAME, tag=Tag("db")))
             agent.feed(Tick(boottime_ms()))
         await agent.notices.flush()
+        await until(agent._journal._lines.empty)
         gc.collect()
 
     async with running(agent):

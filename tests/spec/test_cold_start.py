@@ -5,7 +5,20 @@ from __future__ import annotations
 from agent.core.effects import Kind
 from agent.core.states import Action, Outcome
 from tests.spec.machine import FAILS, HANGS, Turn
-from tests.spec.reference import CHAIN, FS, GROUPWARE, A, B, C, bring, cluster, groupware, running
+from tests.spec.reference import (
+    CHAIN,
+    ENI_0,
+    ENI_1,
+    FS,
+    GROUPWARE,
+    A,
+    B,
+    C,
+    bring,
+    cluster,
+    groupware,
+    running,
+)
 from tests.spec.world import World
 
 GRACE_MS = 30_000
@@ -147,3 +160,20 @@ def test_a_node_that_failed_is_passed_over() -> None:
     world.run(5_000)
     assert world.in_service(GROUPWARE) == [C]
     assert world.occupied(GROUPWARE) == [C]
+
+
+def test_an_owner_that_came_back_to_others_has_a_moment_to_be_heard_here_too() -> None:
+    world = running(groupware(nodes=(A, B, C)), nodes=(A, B, C), startup_grace_ms=1_000)
+    for other in (B, C):
+        world.machines[other].disk_full = True  # neither can take over
+    world.power_off(A)
+    world.run(4_000)
+    for path in (ENI_0, ENI_1):
+        world.network.cut(path, A, C)  # slow to come up
+    world.boot(A)
+    assert world.run_until(lambda: world.in_service(GROUPWARE) == [A], within_ms=5_000)
+    world.machines[C].disk_full = False
+    world.run(1_400)
+    world.network.heal()
+    world.run(5_000)  # the rules see that the last node, which heard of it from the second, starts nothing
+    assert world.in_service(GROUPWARE) == [A]

@@ -1,13 +1,11 @@
-"""One hierarchy on one node: order, checks, local recovery, and what becomes of failures."""
+"""One hierarchy on one node: order, checks and local recovery."""
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
-from agent.core.effects import Kind, Notice, Severity
-from agent.core.ids import HierarchyId, NodeId, Tag
+from agent.core.effects import Kind, Severity
+from agent.core.ids import HierarchyId, Tag
 from agent.core.model import Hierarchy, Limits, Resource
 from agent.core.states import Action, ResourceState
 from tests.spec.machine import FAILS, HANGS, UNANSWERED, Turn
@@ -24,29 +22,11 @@ from tests.spec.reference import (
     bring,
     cluster,
     groupware,
-    recover,
     running,
     with_resource,
 )
+from tests.spec.seen import of_kind, starts, state
 from tests.spec.world import World
-
-
-def of_kind(world: World, kind: Kind, node: NodeId = A) -> list[Notice]:
-    return [notice for _, teller, notice in world.notices if teller == node and notice.kind is kind]
-
-
-def starts(world: World, action: Action, node: NodeId = A, tag: Tag | None = None) -> list[int]:
-    return [
-        at
-        for at, where, start in world.actions
-        if where == node and start.action is action and tag in {None, start.tag}
-    ]
-
-
-def state(world: World, node: NodeId, tag: Tag) -> ResourceState:
-    reports = world.node(node).mind.machines[GROUPWARE].reports()
-    return next(each.state for each in reports if each.tag == tag)
-
 
 # Order
 
@@ -221,153 +201,3 @@ def test_a_recovery_that_nobody_answers_is_tried_again_and_moves_nothing() -> No
     world.script.well()
     world.run(40_000)
     assert world.in_service(GROUPWARE) == [A]
-
-
-# Failures
-
-
-def test_a_restore_that_nobody_answers_is_tried_again_more_slowly_and_never_fails_over() -> None:
-    world = World(cluster())
-    world.script.always(A, ROUTE, Action.RESTORE, UNANSWERED)
-    world.start()
-    world.run(300_000)
-    tries = starts(world, Action.RESTORE, tag=ROUTE)
-    gaps = [later - earlier for earlier, later in itertools.pairwise(tries)]
-    assert gaps == sorted(gaps)
-    assert gaps[0] < 2_000
-    assert max(gaps) < 32_000
-    assert world.occupied(GROUPWARE) == [A]
-    assert len(of_kind(world, Kind.RESOURCE_UNKNOWN)) == 1
-    world.script.well()
-    world.run(31_000)
-    assert world.in_service(GROUPWARE) == [A]
-
-
-def test_a_restore_that_fails_is_undone_and_the_next_node_takes_it() -> None:
-    world = World(cluster())
-    world.script.always(A, CYSS, Action.RESTORE, FAILS)
-    world.start()
-    world.run(5_000)
-    assert world.in_service(GROUPWARE) == [B]
-    assert world.occupied(GROUPWARE) == [B]
-    assert state(world, A, CYSS) is ResourceState.OSF
-    assert state(world, A, FS) is ResourceState.OSU
-
-
-def test_a_failed_node_is_not_tried_again_before_failure_timeout() -> None:
-    world = World(cluster(groupware(failure_timeout_ms=100_000)))
-    world.script.always(A, CYSS, Action.RESTORE, FAILS)
-    world.start()
-    world.run(5_000)
-    tried = len(starts(world, Action.RESTORE, tag=CYSS))
-    world.script.always(B, CYSS, Action.RECOVER, FAILS)
-    world.breaks(B, CYSS)
-    world.run(80_000)  # db-02 has nowhere to go
-    assert len(starts(world, Action.RESTORE, tag=CYSS)) == tried
-    assert world.occupied(GROUPWARE) == [B]
-
-
-def test_once_failure_timeout_is_over_it_is_fit_again() -> None:
-    world = World(cluster(groupware(failure_timeout_ms=100_000)))
-    world.script.once(A, CYSS, Action.RESTORE, FAILS)
-    world.start()
-    world.run(5_000)
-    world.script.always(B, CYSS, Action.RECOVER, FAILS)
-    world.breaks(B, CYSS)
-    world.run(110_000)
-    assert world.in_service(GROUPWARE) == [A]
-    assert of_kind(world, Kind.FAILURES_CLEARED)
-
-
-def test_a_failure_is_remembered_over_a_restart_of_the_agent() -> None:
-    world = World(cluster())
-    world.script.once(A, CYSS, Action.RESTORE, FAILS)
-    world.start()
-    world.run(5_000)
-    world.crash(A)
-    world.start(A)
-    world.run(2_000)
-    assert "cyss_cbgrn failed here" in world.node(A).mind.why_not_fit(
-        GROUPWARE, world.machines[A].clock(world.now)
-    )
-
-
-def test_recover_forgets_failures_at_once() -> None:
-    world = World(cluster())
-    world.script.once(A, CYSS, Action.RESTORE, FAILS)
-    world.start()
-    world.run(5_000)
-    world.command(A, recover(CYSS))
-    world.run(100)
-    assert world.node(A).mind.why_not_fit(GROUPWARE, world.machines[A].clock(world.now)) == ""
-    assert state(world, A, CYSS) is ResourceState.OSU
-
-
-def test_if_every_node_fails_it_stays_on_the_last_and_comes_up_when_that_is_mended() -> None:
-    world = World(cluster(groupware(failure_timeout_ms=3_600_000)))
-    for node in (A, B):
-        world.script.always(node, CYSS, Action.RESTORE, FAILS)
-    world.start()
-    world.run(200_000)
-    tries = starts(world, Action.RESTORE, B, CYSS)
-    assert len(starts(world, Action.RESTORE, A, CYSS)) == 1  # no ping-pong
-    assert 2 <= len(tries) <= 6
-    gaps = [later - earlier for earlier, later in itertools.pairwise(tries)]
-    assert gaps == sorted(gaps)
-    world.script.well()
-    world.run(300_000)
-    assert world.in_service(GROUPWARE) == [B]
-
-
-def test_with_failover_off_a_failure_stays_where_it_is() -> None:
-    world = running(with_resource(groupware(), CYDE, failover=False))
-    world.script.always(A, CYDE, Action.RECOVER, FAILS)
-    world.breaks(A, CYDE)
-    world.run(20_000)
-    assert world.occupied(GROUPWARE) == [A]
-    assert "failover is off" in of_kind(world, Kind.NOWHERE_TO_GO)[0].text
-    world.script.well()
-    world.run(30_000)
-    assert world.in_service(GROUPWARE) == [A]
-
-
-def test_with_nowhere_to_go_the_alarm_is_raised_once_for_each_try() -> None:
-    world = running()
-    world.power_off(B)
-    world.script.always(A, CYDE, Action.RECOVER, FAILS)
-    world.breaks(A, CYDE)
-    world.run(200_000)
-    alarms, tries = of_kind(world, Kind.NOWHERE_TO_GO), starts(world, Action.RECOVER, tag=CYDE)
-    assert len(alarms) == len(tries) <= 5
-
-
-def test_it_moves_as_soon_as_another_node_becomes_fit() -> None:
-    world = running()
-    world.power_off(B)
-    world.script.always(A, CYDE, Action.RECOVER, FAILS)
-    world.breaks(A, CYDE)
-    world.run(20_000)
-    assert world.occupied(GROUPWARE) == [A]
-    world.boot(B)
-    world.run(2_000)
-    assert world.in_service(GROUPWARE) == [B]
-
-
-def test_a_remove_that_fails_is_forced() -> None:
-    world = running()
-    world.script.always(A, FS, Action.REMOVE, FAILS)
-    world.command(A, bring(B))
-    world.run(5_000)
-    assert starts(world, Action.FORCE_REMOVE, tag=FS)
-    assert world.in_service(GROUPWARE) == [B]
-    assert not world.fenced
-
-
-def test_a_remove_that_cannot_be_forced_fences_the_node_and_the_other_takes_over() -> None:
-    world = running()
-    world.script.always(A, FS, Action.REMOVE, HANGS)
-    world.script.always(A, FS, Action.FORCE_REMOVE, FAILS)
-    world.command(A, bring(B))
-    world.run(120_000 + 10_000)
-    assert world.fenced == [A]
-    assert world.in_service(GROUPWARE) == [B]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.effects import CancelAction
-from agent.core.ids import HierarchyId, NodeId, Tag
+from agent.core.ids import HierarchyId, Tag
 from agent.core.model import Cluster, Hierarchy, Limits, Resource
 from agent.core.states import Action, Phase
 from tests.spec.machine import FAILS, Turn
@@ -25,7 +25,7 @@ from tests.spec.reference import (
     running,
     with_resource,
 )
-from tests.spec.world import World
+from tests.spec.seen import why_not
 
 MAIL = Tag("mail")
 OTHER = Hierarchy(
@@ -35,10 +35,6 @@ OTHER = Hierarchy(
 
 def longer() -> Cluster:
     return cluster(groupware(resources=chain(*CHAIN, MAIL)))
-
-
-def why_not(world: World, node: NodeId) -> str:
-    return world.node(node).mind.why_not_fit(GROUPWARE, world.machines[node].clock(world.now))
 
 
 def test_an_added_resource_is_looked_at_then_restored_where_the_hierarchy_runs() -> None:
