@@ -44,6 +44,16 @@ class Arbitration:
         self._hierarchy, self._life, self._me, self._binds_ms = hierarchy, life, me, binds_ms
 
     @property
+    def record(self) -> ArbiterRecord | None:
+        """As this node last saw it."""
+        return self._life.record
+
+    @property
+    def trouble(self) -> str:
+        """Why it doesn't answer; empty if it does."""
+        return self._life.trouble
+
+    @property
     def highest_term(self) -> int:
         """Of any vote that the record shows."""
         return self._life.record.term if self._life.record else 0

@@ -20,6 +20,7 @@ class Standing(Enum):
     NONE = "none"
     SEEKING = "seeking"  # asked for, or waiting for the disk
     HELD = "held"
+    EXPIRED = "expired"  # the grants have run out: start nothing, ask anew, be harmless in time
 
 
 class Authority(Protocol):

@@ -48,6 +48,10 @@ class Lease:
         times = sorted((at for voter, at in self._life.until.items() if voter != without), reverse=True)
         return times[self._others_needed - 1] if len(times) >= self._others_needed else NEVER
 
+    def until(self, voter: NodeId) -> Instant:
+        """When that voter's grant ends."""
+        return self._life.until.get(voter, NEVER)
+
     def holds(self, at: Instant) -> bool:
         """Has a majority granted this term, still?"""
         return at < self.expires_at()

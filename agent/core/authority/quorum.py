@@ -54,7 +54,9 @@ class QuorumLife:
     claims: dict[HierarchyId, Claim] = field(default_factory=dict)
     gave_up: dict[HierarchyId, int] = field(default_factory=dict)
     reports: dict[NodeId, tuple[int, Report]] = field(default_factory=dict)  # incarnation, newest
-    to_answer: list[tuple[int, NodeId, VoteReply]] = field(default_factory=list)  # once that serial is durable
+    to_answer: list[tuple[int, NodeId, VoteReply]] = field(
+        default_factory=list
+    )  # once that serial is durable
     retry_at: dict[HierarchyId, Instant] = field(default_factory=dict)
     serial: int = 0
     request: int = 0
@@ -119,10 +121,13 @@ class QuorumBased:
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
     ) -> list[Effect]:
         """Give the term up for good: what is told now can't be taken back."""
-        self._give_up(hierarchy)
+        self._give_up(hierarchy, at)
         register = released(self._life.registers[hierarchy], successor=successor, held=held)
         self._life.registers[hierarchy] = register
-        return [self.record(), self._tell(hierarchy, Kind.OWNERSHIP_RELEASED, at, f"to {successor or 'whoever fits'}")]
+        return [
+            self.record(),
+            self._tell(hierarchy, Kind.OWNERSHIP_RELEASED, at, f"to {successor or 'whoever fits'}"),
+        ]
 
     # What happens
 
@@ -156,7 +161,12 @@ class QuorumBased:
             voter.released(peer, said.gave_up, at)
             vote = voter.vote
             fresh_vote = (said.claims, peer) != (vote.term, vote.candidate)
-            if said.claims and fresh_vote and name not in self._life.claims and voter.may_vote(peer, said.claims, at):
+            if (
+                said.claims
+                and fresh_vote
+                and name not in self._life.claims
+                and voter.may_vote(peer, said.claims, at)
+            ):
                 persist = self.record()
                 voter.cast(peer, said.claims, persist.serial, at)
                 effects.append(replace(persist, durable=self._durable()))
@@ -174,7 +184,7 @@ class QuorumBased:
             reply = VoteReply(hierarchy=name, term=voter.vote.term, granted=False, register=mine)
             return [*effects, Send(peer, reply)]
         if claim is not None:  # a campaign of its own that has no majority yet
-            self._give_up(name)
+            self._give_up(name, at)
         persist = self.record()
         voter.cast(peer, message.term, persist.serial, at)
         reply = VoteReply(hierarchy=name, term=message.term, granted=True, register=mine)
@@ -190,7 +200,7 @@ class QuorumBased:
             return effects
         if not message.granted:
             if message.term >= claim.lease.term:
-                self._give_up(name, until_term=message.term)
+                self._give_up(name, at, until_term=message.term)
             return effects
         if message.term == claim.lease.term:
             self._lease(claim).granted(peer, claim.since)
@@ -223,7 +233,7 @@ class QuorumBased:
         if claim is None:
             return [self.record()]
         if claim.stage is Stage.OWNING and register.term >= claim.lease.term:
-            self._give_up(name)
+            self._give_up(name, at)
             text = f"{register.owner or 'nobody'} owns it since term {register.term}"
             return [self.record(), self._tell(name, Kind.OWNERSHIP_LOST, at, text, Severity.ALARM)]
         if is_newer(register, claim.best, self._cluster.hierarchy(name)):
@@ -235,14 +245,18 @@ class QuorumBased:
         effects = list[Effect]()
         if self._life.store_failed:
             self._life.store_failed = ""
-            mended = Notice(at=at, kind=Kind.STORE_MENDED, severity=Severity.INFO, text="it can be written again")
+            mended = Notice(
+                at=at, kind=Kind.STORE_MENDED, severity=Severity.INFO, text="it can be written again"
+            )
             effects.append(Notify(mended))
         for name, voter in self._voters.items():
             voter.persisted(serial)
             claim = self._life.claims.get(name)
             if claim is not None and claim.stage is Stage.RECORDING and voter.told() is not None:
                 claim.stage, claim.since = Stage.ASKING, at
-                request = VoteRequest(hierarchy=name, term=claim.lease.term, register=self._life.registers[name])
+                request = VoteRequest(
+                    hierarchy=name, term=claim.lease.term, register=self._life.registers[name]
+                )
                 effects += [Send(peer, request) for peer in self._alive()]
         due = [each for each in self._life.to_answer if each[0] <= serial]
         self._life.to_answer = [each for each in self._life.to_answer if each[0] > serial]
@@ -257,7 +271,7 @@ class QuorumBased:
         if serial == self._life.serial:
             for name, claim in list(self._life.claims.items()):
                 if claim.stage is Stage.RECORDING:
-                    self._give_up(name)
+                    self._give_up(name, at)
         known, self._life.store_failed = bool(self._life.store_failed), why
         retry_at = later(at, STORE_RETRY_MS)
         for name in self._voters:
@@ -301,11 +315,13 @@ class QuorumBased:
             text = f"a majority granted term {lease.term}"
             return [self.record(), self._tell(name, Kind.OWNERSHIP_TAKEN, at, text)]
         if at - claim.since >= self._grant_ms // 2:
-            self._give_up(name)
+            self._give_up(name, at)
             position = self._cluster.nodes.index(self._me) + 1
             self._life.retry_at[name] = later(at, self._grant_ms * position // 4)
             return [self._tell(name, Kind.OWNERSHIP_DENIED, at, "no majority answered", Severity.WARNING)]
-        hopeful = 1 + len(self._alive()) > self._cluster.voters // 2 and at - claim.since < self._grant_ms // 8
+        hopeful = (
+            1 + len(self._alive()) > self._cluster.voters // 2 and at - claim.since < self._grant_ms // 8
+        )
         if hopeful or name not in self._arbiter:
             return []
         return [*self._arbiter[name].want(lease.term, claim.best, self._next_request(), at)]
@@ -328,13 +344,37 @@ class QuorumBased:
             claim.expired_since = at
         if at - claim.expired_since < claim.patience_ms:
             return effects
-        self._give_up(name)
+        self._give_up(name, at)
         text = f"no majority grants term {lease.term} any more"
         return [*effects, self._tell(name, Kind.OWNERSHIP_LOST, at, text, Severity.ALARM)]
 
-    def _give_up(self, name: HierarchyId, until_term: int = 0) -> None:
+    def _give_up(self, name: HierarchyId, at: Instant, until_term: int = 0) -> None:
         """Never again count a grant of that term."""
-        claim = self._life.claims.pop(name)
-        term = max(claim.lease.term, until_term, self._life.gave_up.get(name, 0))
+        claim = self._life.claims.pop(name, None)
+        term = max(claim.lease.term if claim else 0, until_term, self._life.gave_up.get(name, 0))
         self._life.gave_up[name] = term
-        self._voters[name].released(self._me, term, self._life_now)
+        self._voters[name].released(self._me, term, at)
+
+    def _lease(self, claim: Claim) -> Lease:
+        return Lease(claim.lease, self._cluster.voters, self._grant_ms)
+
+    def _next_request(self) -> int:
+        self._life.request += 1
+        return self._life.request
+
+    def _durable(self) -> Durable:
+        return Durable(
+            registers=tuple(self._life.registers.values()),
+            failures=tuple(self._failures()),
+            votes=tuple(voter.vote for voter in self._voters.values()),
+        )
+
+    def _tell(
+        self, name: HierarchyId, kind: Kind, at: Instant, text: str, severity: Severity = Severity.INFO
+    ) -> Notify:
+        return Notify(Notice(at=at, kind=kind, severity=severity, hierarchy=name, text=text))
+
+
+def _of(report: Report | None, name: HierarchyId) -> HierarchyReport | None:
+    reports = report.hierarchies if report is not None else ()
+    return next((each for each in reports if each.register.hierarchy == name), None)

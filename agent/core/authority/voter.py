@@ -45,8 +45,9 @@ class Voter:
             self._life.bound_until = max(self._life.bound_until, later(at, self._binds_ms))
 
     def released(self, candidate: NodeId, term: int, at: Instant) -> None:
-        """The candidate itself says that it doesn't own that term (any more)."""
-        if (term, candidate) == (self._life.vote.term, self._life.vote.candidate):
+        """The candidate itself says that it never again counts a grant up to that term."""
+        vote = self._life.vote
+        if candidate == vote.candidate and term >= vote.term:
             self._life.bound_until = min(self._life.bound_until, at)
 
     def may_vote(self, candidate: NodeId, term: int, at: Instant) -> bool:
@@ -67,7 +68,11 @@ class Voter:
         assert self.may_vote(candidate, term, at), (candidate, term, self._life)
         life = self._life
         if (term, candidate) != (life.vote.term, life.vote.candidate):
-            life.vote, life.durable, life.serial = replace(life.vote, term=term, candidate=candidate), False, serial
+            life.vote, life.durable, life.serial = (
+                replace(life.vote, term=term, candidate=candidate),
+                False,
+                serial,
+            )
         life.bound_until = max(life.bound_until, later(at, self._binds_ms))
 
     def persisted(self, serial: int) -> None:
