@@ -182,14 +182,9 @@ def _stay(machine: HierarchyMachine, trouble: Trouble, at: Instant, policy: str)
 def _switchback_to(mind: Mind, machine: HierarchyMachine, at: Instant) -> NodeId | None:
     """The node of higher priority to give it back to, once it has been fit for long enough."""
     life, spec, me = machine.life, machine.spec, mind.state.me
-    better = mind.next_node(spec.name, at)
-    if (
-        spec.switchback is not Switchback.AUTOMATIC
-        or not life.arrived
-        or better is None
-        or me not in spec.nodes
-        or spec.rank(better) > spec.rank(me)
-    ):
+    wanted = spec.switchback is Switchback.AUTOMATIC and life.arrived and me in spec.nodes
+    better = mind.next_node(spec.name, at) if wanted else None
+    if better is None or spec.rank(better) > spec.rank(me):
         life.better_since = None
         return None
     if life.better_since is None:

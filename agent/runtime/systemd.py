@@ -21,10 +21,12 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in {"/", "@"}:
         return
+    if address[0] == "@":  # an abstract socket
+        address = f"\0{address[1:]}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         sock.setblocking(False)
         try:
-            sock.sendto(state.encode(), address.replace("@", "\0", 1))
+            sock.sendto(state.encode(), address)
         except OSError:
             return  # systemd's queue is full or it is gone: the next one will do
 

@@ -81,7 +81,6 @@ class Rules:
         """Check what a step wants done."""
         stages = [next(i for i, kinds in enumerate(STAGES) if isinstance(each, kinds)) for each in effects]
         assert stages == sorted(stages), self._say(machine, f"effects out of order: {effects}")
-        assert agent.node.next_deadline() > agent.node.state.stepped_at
         for effect in effects:
             if isinstance(effect, StartAction):
                 self._starts(machine, agent, effect)

@@ -195,6 +195,7 @@ class World:
         agent.life.append((event, effects))
         self.rules.after(machine, agent, effects)
         agent.tick_at = agent.node.next_deadline() + machine.booted_at
+        assert agent.tick_at > self.now
         for effect in effects:
             self._carry_out(machine, agent, effect)
 
