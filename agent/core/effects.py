@@ -172,7 +172,18 @@ class Notify:
     notice: Notice
 
 
-Effect = Persist | Publish | Send | SayGoodbye | StartAction | CancelAction | FenceMyself | Answer | Notify
+Effect = (
+    Persist
+    | Publish
+    | Send
+    | AskArbiter
+    | SayGoodbye
+    | StartAction
+    | CancelAction
+    | FenceMyself
+    | Answer
+    | Notify
+)
 
 _RANK: dict[type, int] = {
     Persist: 0,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from agent.core.authority.contract import Authority
 from agent.core.authority.liveness_based import LivenessBased
+from agent.core.authority.quorum import QuorumBased
 from agent.core.authority.registers import after_reboot
+from agent.core.authority.state import ArbitrationLife, Claim, LeaseLife, QuorumLife, Stage
+from agent.core.authority.voter import binds_ms, fresh
 from agent.core.effects import CancelAction, Durable, Effect, Failure, Kind, Notice, Notify, Severity
 from agent.core.hierarchy import HierarchyMachine
 from agent.core.ids import ActionId, HierarchyId, Instant, NodeId, Tag
 from agent.core.liveness import Liveness, first_look
-from agent.core.messages import HierarchyReport, Register, Report
+from agent.core.messages import HierarchyReport, Register, Report, VoteRecord
 from agent.core.model import Cluster, Hierarchy
 from agent.core.placement import Candidate, View, fit_on
 from agent.core.state import (
@@ -20,7 +23,7 @@ from agent.core.state import (
     OwnershipLife,
     ResourceLife,
 )
-from agent.core.states import PeerStanding, Reason, ResourceState
+from agent.core.states import PeerStanding, Quorum, Reason, ResourceState
 
 RUNS = frozenset({ResourceState.ISP, ResourceState.ISU})
 
@@ -36,8 +39,11 @@ def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, sa
     lives = {spec.name: new_life(spec, me, at) for spec in cluster.hierarchies}
     for name, life in lives.items():
         life.in_part = same_boot and registers[name].owner == me
+    votes = {each.hierarchy: each for each in durable.votes}
+    quorum = begin_quorum(cluster, me, registers, votes, at)
     return NodeState(
         me=me,
+        quorum=quorum,
         cluster=cluster,
         started_at=at,
         stepped_at=at,
@@ -46,6 +52,38 @@ def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, sa
         ownership=OwnershipLife(registers=registers),
         failures=[each for each in durable.failures if same_boot],
     )
+
+
+def begin_quorum(
+    cluster: Cluster,
+    me: NodeId,
+    registers: dict[HierarchyId, Register],
+    votes: dict[HierarchyId, VoteRecord],
+    at: Instant,
+) -> QuorumLife:
+    """A voter that has just started; what it owned in this boot it asks to be granted anew."""
+    life = QuorumLife()
+    binds = binds_ms(cluster.heartbeat.dead_after_ms, cluster.margin_ms)
+    for spec in cluster.hierarchies:
+        begin_voting(life, spec.name, votes.get(spec.name), at, binds)
+        register, vote = registers[spec.name], life.voters[spec.name].vote
+        if register.owner == me and (vote.term, vote.candidate) == (register.term, me):
+            life.claims[spec.name] = Claim(
+                lease=LeaseLife(register.term),
+                stage=Stage.OWNING,
+                since=at,
+                best=register,
+                patience_ms=cluster.heartbeat.dead_after_ms,
+            )
+    return life
+
+
+def begin_voting(
+    life: QuorumLife, name: HierarchyId, vote: VoteRecord | None, at: Instant, binds: int
+) -> None:
+    """The vote and the view of the arbiter for one hierarchy."""
+    life.voters[name] = fresh(vote or VoteRecord(hierarchy=name), at, binds)
+    life.arbiter[name] = ArbitrationLife()
 
 
 def new_life(spec: Hierarchy, me: NodeId, at: Instant) -> HierarchyLife:
@@ -107,13 +145,32 @@ class Mind:
             del state.hierarchies[gone], state.ownership.registers[gone]
             state.ownership.pending.pop(gone, None)
         self.liveness = Liveness(state.peers, cluster.heartbeat.dead_after_ms)
-        self.authority: Authority = LivenessBased(
-            state.me, state.ownership, cluster, lambda: self.state.failures
-        )
+        self.authority = self._mode(cluster)
         self.machines = {
             spec.name: HierarchyMachine(spec, state.hierarchies[spec.name], self.new_action)
             for spec in cluster.hierarchies
         }
+
+    def _mode(self, cluster: Cluster) -> Authority:
+        state = self.state
+        match cluster.quorum:
+            case Quorum.NONE:
+                return LivenessBased(state.me, state.ownership, cluster, lambda: state.failures)
+            case Quorum.MAJORITY:
+                binds = binds_ms(cluster.heartbeat.dead_after_ms, cluster.margin_ms)
+                for spec in cluster.hierarchies:
+                    if spec.name not in state.quorum.voters:
+                        begin_voting(state.quorum, spec.name, None, state.stepped_at, binds)
+                for gone in set(state.quorum.voters) - set(state.hierarchies):
+                    del state.quorum.voters[gone], state.quorum.arbiter[gone]
+                    state.quorum.claims.pop(gone, None)
+                return QuorumBased(
+                    state.me, state.ownership, state.quorum, cluster, lambda: state.failures, self.alive
+                )
+
+    def alive(self) -> list[NodeId]:
+        """The peers that are heard."""
+        return [name for name, peer in self.state.peers.items() if peer.standing is PeerStanding.ALIVE]
 
     def new_action(self) -> ActionId:
         """The next action's id."""
@@ -223,9 +280,12 @@ class Mind:
 
     def _report_of(self, name: HierarchyId, at: Instant) -> HierarchyReport:
         why_not = self.why_not_fit(name, at)
-        machine = self.machines[name]
+        machine, said = self.machines[name], self.authority.said(name)
         return HierarchyReport(
             register=self.authority.register(name),
+            claims=said.claims,
+            gave_up=said.gave_up,
+            vote=said.vote,
             phase=machine.phase,
             probed=machine.probed,
             eligible=not why_not,

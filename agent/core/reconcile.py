@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.authority.contract import Standing
-from agent.core.effects import Effect, Failure, Kind, Severity
+from agent.core.effects import Effect, Failure, FenceMyself, Kind, Severity
 from agent.core.hierarchy import HierarchyMachine
 from agent.core.ids import HierarchyId, Instant, NodeId, later
 from agent.core.mind import Mind, notice
 from agent.core.placement import decide
 from agent.core.state import Activity, Goal, Leaving, Trouble
-from agent.core.states import Phase, Reason, Switchback
+from agent.core.states import OnAuthorityLost, Phase, Quorum, Reason, Switchback
 
 TRY_AGAIN_FIRST_MS, TRY_AGAIN_MOST_MS = 30_000, 600_000  # local tries while there is nowhere to go
 
@@ -28,7 +28,7 @@ def reconcile(mind: Mind, name: HierarchyId, at: Instant) -> list[Effect]:
     if machine.life.stuck:
         return []  # fencing: nothing else helps
     match mind.authority.standing(name, at):
-        case Standing.SEEKING:
+        case Standing.SEEKING | Standing.EXPIRED:
             return []
         case Standing.HELD:
             return _as_owner(mind, machine, at)
@@ -140,8 +140,13 @@ def _leave(mind: Mind, machine: HierarchyMachine, leaving: Leaving, at: Instant)
 def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
     life, name, effects = machine.life, machine.spec.name, list[Effect]()
     register = mind.authority.register(name)
-    life.leaving, life.trouble = None, None
+    moving, life.leaving, life.trouble = life.leaving is not None, None, None
     foreign = register.owner is not None or register.held
+    if mind.state.cluster.quorum is Quorum.MAJORITY:
+        if (life.goal is Goal.UP or moving) and not machine.is_down:
+            return _be_harmless(mind, machine, at)
+        if register.owner == mind.state.me and machine.is_down:
+            return mind.authority.release(name, at, successor=None, held=False)
     if life.goal is Goal.DOWN:
         effects += machine.advance(at)
     elif life.goal is Goal.UP or foreign or not machine.some_active:
@@ -149,6 +154,16 @@ def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> li
     if machine.phase not in {Phase.STOPPED, Phase.PROBING}:
         return effects
     return effects + _seek_if_ours(mind, machine, at)
+
+
+def _be_harmless(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
+    """The authority for what runs here is gone: another node may start it within the margin."""
+    if mind.state.cluster.on_authority_lost is OnAuthorityLost.STOP:
+        return machine.begin(Goal.DOWN, at)
+    machine.life.stuck = True
+    reason = f"no authority over {machine.spec.name} any more"
+    told = notice(at, Kind.FENCING_MYSELF, Severity.ALARM, reason, machine.spec.name)
+    return [told, FenceMyself(reason)]
 
 
 def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
@@ -159,8 +174,9 @@ def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Ef
     if not verdict.take:
         return []
     text = f"taking it: {verdict.reason.value}"
+    sought = mind.authority.seek(name, at)
     told = notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, text, name, reason=verdict.reason)
-    return [told, *mind.authority.seek(name, at)]
+    return [told, *sought] if sought else []
 
 
 def _stay(machine: HierarchyMachine, trouble: Trouble, at: Instant, policy: str) -> list[Effect]:

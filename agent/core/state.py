@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from agent.core.authority.state import QuorumLife
 from agent.core.effects import Failure
 from agent.core.ids import NEVER, ActionId, HierarchyId, Instant, NodeId, PathId, RequestId, Tag
 from agent.core.messages import Register, Report
@@ -155,6 +156,7 @@ class NodeState:
     peers: dict[NodeId, PeerLife]
     hierarchies: dict[HierarchyId, HierarchyLife]
     ownership: OwnershipLife
+    quorum: QuorumLife = field(default_factory=QuorumLife)
     failures: list[Failure] = field(default_factory=list)
     forwarded: dict[RequestId, ForwardedCommand] = field(default_factory=dict)
     next_action: int = 1

@@ -10,8 +10,7 @@ Keeps:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from agent.core.authority.state import ArbitrationLife
 from agent.core.effects import AskArbiter
 from agent.core.events import ArbiterAnswered
 from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, later
@@ -20,21 +19,6 @@ from agent.core.states import ArbiterOutcome
 
 READ_EVERY_MS = 30_000  # so that a candidate knows the newest version before it is urgent
 RETRY_MS = 100
-
-
-@dataclass
-class ArbitrationLife:
-    """What is known of the arbiter's record."""
-
-    read: bool = False  # it was read at least once; record None then means that there is none
-    record: ArbiterRecord | None = None
-    version: str | None = None
-    seen_at: Instant = NEVER  # when this version was first seen
-    asked: int = 0  # id of the request under way; 0: none
-    asked_at: Instant = NEVER
-    asked_term: int = 0  # of a write under way; 0: a read
-    next_at: Instant = NEVER  # no request before this
-    trouble: str = ""  # why it doesn't answer
 
 
 class Arbitration:

@@ -6,12 +6,14 @@ standing is HELD. A standing becomes HELD only after what it rests on is durable
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from agent.core.effects import Effect, Persist
+from agent.core.events import ArbiterAnswered, HeartbeatHeard
 from agent.core.ids import HierarchyId, Instant, NodeId
-from agent.core.messages import Register
+from agent.core.messages import Register, Report, VoteRecord, VoteReply, VoteRequest
 
 
 class Standing(Enum):
@@ -21,6 +23,15 @@ class Standing(Enum):
     SEEKING = "seeking"  # asked for, or waiting for the disk
     HELD = "held"
     EXPIRED = "expired"  # the grants have run out: start nothing, ask anew, be harmless in time
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a node's heartbeats say of its authority over one hierarchy."""
+
+    claims: int = 0
+    gave_up: int = 0
+    vote: VoteRecord | None = None
 
 
 class Authority(Protocol):
@@ -45,6 +56,27 @@ class Authority(Protocol):
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
     ) -> list[Effect]:
         """Give it up (or, without an owner, record that it is held out of service)."""
+
+    def said(self, hierarchy: HierarchyId) -> Said:
+        """What heartbeats say of it."""
+
+    def heard(self, event: HeartbeatHeard) -> None:
+        """A peer's heartbeat came in; it may renew promises and grants."""
+
+    def reported(self, peer: NodeId, incarnation: int, report: Report, at: Instant) -> list[Effect]:
+        """A peer's newest report, beyond the registers in it (`hear` takes those)."""
+
+    def asked(self, peer: NodeId, message: VoteRequest, at: Instant) -> list[Effect]:
+        """A candidate wants this node's vote."""
+
+    def answered(self, peer: NodeId, message: VoteReply, at: Instant) -> list[Effect]:
+        """A voter answered this node."""
+
+    def arbiter_answered(self, event: ArbiterAnswered) -> list[Effect]:
+        """The arbiter answered, or didn't in time."""
+
+    def next_deadline(self, at: Instant) -> Instant | None:
+        """When time alone will bring something about."""
 
     def hear(self, register: Register, at: Instant) -> list[Effect]:
         """A peer told its newest register."""

@@ -7,17 +7,8 @@ time is over before the voter's is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from agent.core.authority.state import LeaseLife
 from agent.core.ids import NEVER, Instant, NodeId, later
-
-
-@dataclass
-class LeaseLife:
-    """A term of ownership: whose grants it rests on."""
-
-    term: int
-    until: dict[NodeId, Instant] = field(default_factory=dict)  # by voter; this node isn't among them
 
 
 class Lease:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agent.core.authority.contract import Standing
+from agent.core.authority.contract import Said, Standing
 from agent.core.authority.registers import is_newer, released, taken
 from agent.core.effects import Durable, Effect, Failure, Kind, Notice, Notify, Persist, Severity
+from agent.core.events import ArbiterAnswered, HeartbeatHeard
 from agent.core.ids import HierarchyId, Instant, NodeId, later
-from agent.core.messages import Register
+from agent.core.messages import Register, Report, VoteReply, VoteRequest
 from agent.core.model import Cluster
 from agent.core.state import OwnershipLife, Pending
 
@@ -63,6 +64,33 @@ class LivenessBased:
         to = successor or "whoever fits"
         text = "released, and held out of service" if held else f"released to {to}"
         return [self.record(), _tell(register, Kind.OWNERSHIP_RELEASED, at, text)]
+
+    def said(self, hierarchy: HierarchyId) -> Said:  # noqa: ARG002
+        """Nothing beside the register: nobody votes."""
+        return Said()
+
+    def heard(self, event: HeartbeatHeard) -> None:
+        """A heartbeat grants nothing."""
+
+    def reported(self, peer: NodeId, incarnation: int, report: Report, at: Instant) -> list[Effect]:  # noqa: ARG002
+        """Registers are all there is."""
+        return []
+
+    def asked(self, peer: NodeId, message: VoteRequest, at: Instant) -> list[Effect]:  # noqa: ARG002
+        """Nobody votes."""
+        return []
+
+    def answered(self, peer: NodeId, message: VoteReply, at: Instant) -> list[Effect]:  # noqa: ARG002
+        """Nobody asked."""
+        return []
+
+    def arbiter_answered(self, event: ArbiterAnswered) -> list[Effect]:  # noqa: ARG002
+        """Nobody asked."""
+        return []
+
+    def next_deadline(self, at: Instant) -> Instant | None:  # noqa: ARG002
+        """Silences are liveness's to count."""
+        return None
 
     def hear(self, register: Register, at: Instant) -> list[Effect]:
         """Believe the newest; step down if it isn't mine any more."""

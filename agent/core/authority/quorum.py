@@ -7,60 +7,23 @@ See the package's docstring for why it is safe. This module joins the parts: wha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import replace
 
-from agent.core.authority.arbitration import Arbitration, ArbitrationLife
-from agent.core.authority.contract import Standing
-from agent.core.authority.lease import Lease, LeaseLife
+from agent.core.authority.arbitration import Arbitration
+from agent.core.authority.contract import Said, Standing
+from agent.core.authority.lease import Lease
 from agent.core.authority.registers import is_newer, released
-from agent.core.authority.voter import Voter, VoterLife, binds_ms
+from agent.core.authority.state import Claim, LeaseLife, QuorumLife, Stage
+from agent.core.authority.voter import Voter, binds_ms
 from agent.core.effects import Durable, Effect, Failure, Kind, Notice, Notify, Persist, Send, Severity
 from agent.core.events import ArbiterAnswered, HeartbeatHeard
 from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, later
-from agent.core.messages import HierarchyReport, Register, Report, VoteReply, VoteRecord, VoteRequest
+from agent.core.messages import HierarchyReport, Register, Report, VoteReply, VoteRequest
 from agent.core.model import Cluster
+from agent.core.state import OwnershipLife
 
+STORE_RETRY_MS = 1_000
 ARBITER = NodeId("(arbiter)")  # the name of its vote; no node can be called so
-
-
-class Stage(Enum):
-    """How far this node is with a term of its own."""
-
-    RECORDING = "recording"  # its own vote is on its way to the disk
-    ASKING = "asking"
-    OWNING = "owning"
-
-
-@dataclass
-class Claim:
-    """A term that this node campaigns for or owns."""
-
-    lease: LeaseLife
-    stage: Stage
-    since: Instant  # of the stage
-    best: Register  # the newest register of all voters asked
-    expired_since: Instant | None = None  # OWNING: when it was noticed that the grants had run out
-    patience_ms: int = 0  # how long after that it must be harmless
-
-
-@dataclass
-class QuorumLife:
-    """Authority in mode `majority`."""
-
-    registers: dict[HierarchyId, Register]
-    voters: dict[HierarchyId, VoterLife]
-    arbiter: dict[HierarchyId, ArbitrationLife]
-    claims: dict[HierarchyId, Claim] = field(default_factory=dict)
-    gave_up: dict[HierarchyId, int] = field(default_factory=dict)
-    reports: dict[NodeId, tuple[int, Report]] = field(default_factory=dict)  # incarnation, newest
-    to_answer: list[tuple[int, NodeId, VoteReply]] = field(
-        default_factory=list
-    )  # once that serial is durable
-    retry_at: dict[HierarchyId, Instant] = field(default_factory=dict)
-    serial: int = 0
-    request: int = 0
-    store_failed: str = ""
 
 
 class QuorumBased:
@@ -69,12 +32,13 @@ class QuorumBased:
     def __init__(
         self,
         me: NodeId,
+        owned: OwnershipLife,
         life: QuorumLife,
         cluster: Cluster,
         failures: Callable[[], list[Failure]],
         alive: Callable[[], list[NodeId]],
     ) -> None:
-        self._me, self._life, self._cluster = me, life, cluster
+        self._me, self._owned, self._life, self._cluster = me, owned, life, cluster
         self._failures, self._alive = failures, alive
         self._grant_ms = cluster.heartbeat.dead_after_ms
         binds = binds_ms(self._grant_ms, cluster.margin_ms)
@@ -96,16 +60,36 @@ class QuorumBased:
 
     def register(self, hierarchy: HierarchyId) -> Register:
         """The newest register that this node knows."""
-        return self._life.registers[hierarchy]
+        return self._owned.registers[hierarchy]
 
-    def claims(self, hierarchy: HierarchyId) -> int:
-        """The term that this node owns; 0: none."""
+    def said(self, hierarchy: HierarchyId) -> Said:
+        """What heartbeats say: this node's claim, what it gave up, and its vote."""
         claim = self._life.claims.get(hierarchy)
-        return claim.lease.term if claim is not None and claim.stage is Stage.OWNING else 0
+        return Said(
+            claims=claim.lease.term if claim is not None and claim.stage is Stage.OWNING else 0,
+            gave_up=self._life.gave_up.get(hierarchy, 0),
+            vote=self._voters[hierarchy].told(),
+        )
+
+    def able(self, at: Instant) -> bool:  # noqa: ARG002
+        """A node that can't record its vote can't take anything over."""
+        return not self._owned.store_failed
+
+    def next_deadline(self, at: Instant) -> Instant:
+        """When a grant of this node's or a promise to another runs out."""
+        times = [later(at, self._grant_ms)]
+        for name, voter in self._voters.items():
+            times += [voter.free_at(), self._life.retry_at.get(name, NEVER)]
+            if (claim := self._life.claims.get(name)) is not None:
+                expiry = self._lease(claim).expires_at()
+                times += [expiry, later(claim.expired_since or expiry, claim.patience_ms)]
+            if (arbitration := self._arbiter.get(name)) is not None:
+                times.append(arbitration.free_at())
+        return min(each for each in times if each > at)
 
     def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:
         """Begin a campaign if no promise and no earlier defeat stands against it."""
-        voter, register = self._voters[hierarchy], self._life.registers[hierarchy]
+        voter, register = self._voters[hierarchy], self._owned.registers[hierarchy]
         known = [voter.vote.term, register.term, self._life.gave_up.get(hierarchy, 0)]
         if hierarchy in self._arbiter:
             known.append(self._arbiter[hierarchy].highest_term)
@@ -122,8 +106,8 @@ class QuorumBased:
     ) -> list[Effect]:
         """Give the term up for good: what is told now can't be taken back."""
         self._give_up(hierarchy, at)
-        register = released(self._life.registers[hierarchy], successor=successor, held=held)
-        self._life.registers[hierarchy] = register
+        register = released(self._owned.registers[hierarchy], successor=successor, held=held)
+        self._owned.registers[hierarchy] = register
         return [
             self.record(),
             self._tell(hierarchy, Kind.OWNERSHIP_RELEASED, at, f"to {successor or 'whoever fits'}"),
@@ -131,7 +115,7 @@ class QuorumBased:
 
     # What happens
 
-    def heard(self, event: HeartbeatHeard) -> list[Effect]:
+    def heard(self, event: HeartbeatHeard) -> None:
         """Promises to the sender are renewed; its grants, if the heartbeat says so, counted."""
         incarnation, report = self._life.reports.get(event.peer, (0, None))
         same = report is not None and (incarnation, report.revision) == (event.incarnation, event.revision)
@@ -146,7 +130,6 @@ class QuorumBased:
                 self._lease(claim).granted(event.peer, event.answers)
             elif vote is not None and vote.term > term:
                 self._lease(claim).refused(event.peer)
-        return []
 
     def reported(self, peer: NodeId, incarnation: int, report: Report, at: Instant) -> list[Effect]:
         """Learn registers, give a claiming owner this node's vote, notice what the peer gave up."""
@@ -157,7 +140,6 @@ class QuorumBased:
             if name not in self._voters:
                 continue
             voter = self._voters[name]
-            effects += self.hear(said.register, at)
             voter.released(peer, said.gave_up, at)
             vote = voter.vote
             fresh_vote = (said.claims, peer) != (vote.term, vote.candidate)
@@ -178,7 +160,7 @@ class QuorumBased:
         if name not in self._voters:
             return []
         effects = self.hear(message.register, at)
-        voter, mine, claim = self._voters[name], self._life.registers[name], self._life.claims.get(name)
+        voter, mine, claim = self._voters[name], self._owned.registers[name], self._life.claims.get(name)
         owning = claim is not None and claim.stage is Stage.OWNING
         if owning or not voter.may_vote(peer, message.term, at):
             reply = VoteReply(hierarchy=name, term=voter.vote.term, granted=False, register=mine)
@@ -225,10 +207,10 @@ class QuorumBased:
     def hear(self, register: Register, at: Instant) -> list[Effect]:
         """Believe the newest register; a claim to an older term is over."""
         name = register.hierarchy
-        mine = self._life.registers[name]
+        mine = self._owned.registers[name]
         if not is_newer(register, mine, self._cluster.hierarchy(name)):
             return []
-        self._life.registers[name] = register
+        self._owned.registers[name] = register
         claim = self._life.claims.get(name)
         if claim is None:
             return [self.record()]
@@ -243,8 +225,8 @@ class QuorumBased:
     def persisted(self, serial: int, at: Instant) -> list[Effect]:
         """Votes recorded by then are told."""
         effects = list[Effect]()
-        if self._life.store_failed:
-            self._life.store_failed = ""
+        if self._owned.store_failed:
+            self._owned.store_failed = ""
             mended = Notice(
                 at=at, kind=Kind.STORE_MENDED, severity=Severity.INFO, text="it can be written again"
             )
@@ -255,7 +237,7 @@ class QuorumBased:
             if claim is not None and claim.stage is Stage.RECORDING and voter.told() is not None:
                 claim.stage, claim.since = Stage.ASKING, at
                 request = VoteRequest(
-                    hierarchy=name, term=claim.lease.term, register=self._life.registers[name]
+                    hierarchy=name, term=claim.lease.term, register=self._owned.registers[name]
                 )
                 effects += [Send(peer, request) for peer in self._alive()]
         due = [each for each in self._life.to_answer if each[0] <= serial]
@@ -268,11 +250,11 @@ class QuorumBased:
 
     def persist_failed(self, serial: int, why: str, at: Instant) -> list[Effect]:
         """No vote is told that isn't on disk; a campaign on it is over."""
-        if serial == self._life.serial:
+        if serial == self._owned.serial:
             for name, claim in list(self._life.claims.items()):
                 if claim.stage is Stage.RECORDING:
                     self._give_up(name, at)
-        known, self._life.store_failed = bool(self._life.store_failed), why
+        known, self._owned.store_failed = bool(self._owned.store_failed), why
         retry_at = later(at, STORE_RETRY_MS)
         for name in self._voters:
             self._life.retry_at[name] = max(self._life.retry_at.get(name, NEVER), retry_at)
@@ -297,8 +279,8 @@ class QuorumBased:
 
     def record(self) -> Persist:
         """Everything durable as it is now."""
-        self._life.serial += 1
-        return Persist(self._life.serial, self._durable())
+        self._owned.serial += 1
+        return Persist(self._owned.serial, self._durable())
 
     # The steps
 
@@ -311,7 +293,7 @@ class QuorumBased:
                 best, term=lease.term, revision=best.revision + 1, owner=self._me,
                 previous=None, successor=None, held=False,
             )  # fmt: skip
-            self._life.registers[name] = register
+            self._owned.registers[name] = register
             text = f"a majority granted term {lease.term}"
             return [self.record(), self._tell(name, Kind.OWNERSHIP_TAKEN, at, text)]
         if at - claim.since >= self._grant_ms // 2:
@@ -332,7 +314,7 @@ class QuorumBased:
             short = lease.expires_at(without=ARBITER) < later(at, self._grant_ms // 2)
             stale = lease.until(ARBITER) < later(at, self._grant_ms * 2 // 3)
             if short and stale:
-                register = self._life.registers[name]
+                register = self._owned.registers[name]
                 effects += self._arbiter[name].want(lease.term, register, self._next_request(), at)
             elif not short:
                 effects += self._arbiter[name].refresh(self._next_request(), at)
@@ -364,7 +346,7 @@ class QuorumBased:
 
     def _durable(self) -> Durable:
         return Durable(
-            registers=tuple(self._life.registers.values()),
+            registers=tuple(self._owned.registers.values()),
             failures=tuple(self._failures()),
             votes=tuple(voter.vote for voter in self._voters.values()),
         )

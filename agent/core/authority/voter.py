@@ -10,22 +10,13 @@ Keeps, for each hierarchy:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from agent.core.authority.state import VoterLife
 from agent.core.ids import Instant, NodeId, later
 from agent.core.messages import VoteRecord
 
 DRIFT_PERCENT = 1  # clocks of two nodes may run apart by so much
-
-
-@dataclass
-class VoterLife:
-    """One hierarchy's vote, and until when it binds."""
-
-    vote: VoteRecord
-    bound_until: Instant  # no vote for anybody else before this
-    serial: int = 0  # of the Persist that holds this vote; it isn't told before that is done
-    durable: bool = True
 
 
 class Voter:
