@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import cycle
@@ -83,6 +84,10 @@ class _Teller:
         self._thread.join(_LOG_LIMIT_S)
 
     def _tell(self, text: str) -> None:
-        with suppress(OSError), self._kernel_log.open("w") as log:  # a container has none
-            log.write(f"<2>kagemusha: {text}\n")
+        with suppress(OSError):  # a container has none
+            log = os.open(self._kernel_log, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            try:
+                os.write(log, f"<2>kagemusha: {text}\n".encode())  # 2: critical; one record for each write
+            finally:
+                os.close(log)
         _log.critical("%s", text)

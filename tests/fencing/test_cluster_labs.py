@@ -67,7 +67,7 @@ def secret_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def fence(runner: asyncio.Runner, agent: Agent) -> Callable[..., str]:
     def fence(**changes: Any) -> str:
-        usual = {"agent": str(agent.path), "limit_ms": 10_000}
+        usual: dict[str, Any] = {"agent": str(agent.path), "limit_ms": 10_000}
         there = ClusterLabsTarget(**usual | changes)
         return runner.run(ClusterLabsFence(ME, {OTHER: there}).fence(OTHER))
 

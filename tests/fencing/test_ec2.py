@@ -23,7 +23,8 @@ BUSY = AwsError(AwsFault.THROTTLED, "DescribeInstances", "RequestLimitExceeded",
 
 
 def target(instance: str = INSTANCE, **changes: Any) -> Ec2Target:
-    return Ec2Target(**{"instance": instance, "limit_ms": LIMIT_MS} | changes)
+    usual: dict[str, Any] = {"instance": instance, "limit_ms": LIMIT_MS}
+    return Ec2Target(**usual | changes)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ class Cluster:
         server.forget_calls()
 
     def fence_of(self, **changes: Any) -> Ec2Fence:
-        usual = {"instance": self.instance, "limit_ms": 3_000}
+        usual: dict[str, Any] = {"instance": self.instance, "limit_ms": 3_000}
         return Ec2Fence(ME, {OTHER: Ec2Target(**usual | changes)}, self.session.ec2)
 
     def fence(self, **changes: Any) -> str:
