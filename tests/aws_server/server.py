@@ -67,6 +67,7 @@ class AwsServer:
     def close(self) -> None:
         """End every thread; calls that hang are broken off."""
         self._app.stopping.set()
+        self._app.release_late()
         for each in (*self._metadata, self._listener):
             each.close()
 
