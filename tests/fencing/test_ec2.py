@@ -261,8 +261,9 @@ def test_a_stop_is_sent_again_while_the_instance_runs(runner: asyncio.Runner) ->
 
 def test_an_instance_that_is_just_starting_is_asked_again(runner: asyncio.Runner) -> None:
     not_yet = answered("ec2", "StopInstances", "IncorrectInstanceState", "it is pending", 400)
-    script = Script(["pending", "stopped"], stop={1: not_yet})
+    script = Script(["pending", "pending", "stopping", "stopped"], stop={1: not_yet, 2: not_yet})
     assert fence(runner, script) == f"{INSTANCE} is stopped"
+    assert [call.get("SkipOsShutdown") for call in script.calls] == [True, True, True]
 
 
 def test_a_terminated_instance_is_fenced_and_not_started_again(runner: asyncio.Runner) -> None:

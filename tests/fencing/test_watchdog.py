@@ -251,6 +251,19 @@ def test_what_was_granted_to_an_idle_node_is_shortened_when_its_authority_ends_e
     node.open()
     node.feed(machine.now + 1_500)
     assert machine.fires_at == machine.now + 1_000
+    node.feed(None)
+    assert machine.fires_at == machine.now + 2_000
+
+
+def test_a_renewal_that_is_missing_does_not_shorten_what_was_granted(
+    machine: Machine, node_on: Callable[..., Node]
+) -> None:
+    node = node_on(machine)
+    node.open()
+    end, fires_at = machine.now + 2_100, machine.fires_at
+    machine.now += 250
+    node.feed(end)  # only a second would end in time from here
+    assert machine.fires_at == fires_at
 
 
 def test_a_feeding_that_waited_for_the_device_is_dropped_when_it_comes_too_late(
