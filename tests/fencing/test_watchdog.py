@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import random
-import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.core.ids import Instant
-from agent.fencing import device, watchdog
+from agent.fencing import watchdog
 from agent.fencing.device import (
     INFO,
     SECONDS,
@@ -28,7 +27,6 @@ from agent.fencing.watchdog import Watchdog, WatchdogFailed, WatchdogSetup, find
 
 WDIOF_SETTIMEOUT = 0x0080
 PATH = Path("/dev/watchdog")
-HEADER = Path("/usr/include/linux/watchdog.h")
 DEAD_AFTER_MS, MARGIN_MS = 2_000, 100
 
 
@@ -394,23 +392,3 @@ def test_what_no_watchdog_can_cover_is_found_in_advance(tmp_path: Path) -> None:
     assert "dead_after 1000ms" in too_fast.remedy
     (missing,) = findings(WatchdogSetup(device=tmp_path / "none"), DEAD_AFTER_MS, MARGIN_MS)
     assert missing.remedy == "modprobe softdog"
-
-
-# The kernel's header.
-
-
-@pytest.mark.skipif(not HEADER.exists(), reason="needs linux-libc-dev")
-def test_numbers_are_those_of_the_kernels_header() -> None:
-    header = HEADER.read_text()
-    sizes = {"int": SECONDS.size, "struct watchdog_info": INFO.size}
-    directions = {"R": 2, "WR": 3}
-    calls = re.findall(r"#define\s+(WDIOC_\w+)\s+_IO(R|WR)\(WATCHDOG_IOCTL_BASE, (\d+), ([^)]+)\)", header)
-    numbers = {
-        name: directions[way] << 30 | sizes[kind] << 16 | ord("W") << 8 | int(number)
-        for name, way, number, kind in calls
-    }
-    flags = {name: int(value, 16) for name, value in re.findall(r"#define\s+(WDIOF_\w+)\s+(0x\w+)", header)}
-    known = numbers | flags
-    ours = {name: value for name, value in vars(device).items() if name.startswith("WDIO")}
-    assert len(ours) == 5
-    assert ours == {name: known[name] for name in ours}
