@@ -48,6 +48,16 @@ class ArbiterRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stance:
+    """What a node holds, gave up and promised of one hierarchy, in mode `majority`."""
+
+    claims: int = 0  # the term in which the sender owns it and asks to be granted; 0: it doesn't
+    gave_up: int = 0  # up to this term the sender will never again count a grant
+    vote: VoteRecord | None = None  # the sender's durable vote; whoever it is for is granted
+    kept: bool = False  # the register in the same report is durable there
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResourceReport:
     """One resource on the reporting node."""
 
@@ -62,9 +72,7 @@ class HierarchyReport:
     """One hierarchy on the reporting node."""
 
     register: Register
-    claims: int = 0  # the term in which the sender owns it and asks to be granted; 0: it doesn't
-    gave_up: int = 0  # up to this term the sender will never again count a grant
-    vote: VoteRecord | None = None  # the sender's durable vote; whoever it is for is granted
+    stance: Stance | None = None  # None in mode `none`
     phase: Phase
     probed: bool  # it is known what of it runs there
     eligible: bool  # could take it over now

@@ -67,14 +67,13 @@ def begin_quorum(
     for spec in cluster.hierarchies:
         begin_voting(life, spec.name, votes.get(spec.name), at, binds)
         register, vote = registers[spec.name], life.voters[spec.name].vote
-        if register.owner == me and (vote.term, vote.candidate) == (register.term, me):
+        if register.owner == me and vote.candidate == me and vote.term >= register.term:
+            patience_ms = cluster.heartbeat.dead_after_ms
             life.claims[spec.name] = Claim(
-                lease=LeaseLife(register.term),
-                stage=Stage.OWNING,
-                since=at,
-                best=register,
-                patience_ms=cluster.heartbeat.dead_after_ms,
+                LeaseLife(register.term), Stage.OWNING, since=at, expired_since=at, patience_ms=patience_ms
             )
+        elif vote.candidate == me:
+            life.gave_up[spec.name] = vote.term
     return life
 
 
@@ -165,12 +164,8 @@ class Mind:
                     del state.quorum.voters[gone], state.quorum.arbiter[gone]
                     state.quorum.claims.pop(gone, None)
                 return QuorumBased(
-                    state.me, state.ownership, state.quorum, cluster, lambda: state.failures, self.alive
+                    state.me, state.ownership, state.quorum, cluster, lambda: state.failures, state.peers
                 )
-
-    def alive(self) -> list[NodeId]:
-        """The peers that are heard."""
-        return [name for name, peer in self.state.peers.items() if peer.standing is PeerStanding.ALIVE]
 
     def new_action(self) -> ActionId:
         """The next action's id."""
@@ -204,6 +199,9 @@ class Mind:
             return "a resource can't be removed here"
         if not self.authority.able(at):
             return f"its store can't be written: {self.state.ownership.store_failed}"
+        in_sync = self.authority.register(name).in_sync
+        if in_sync and self.state.me not in in_sync:
+            return f"its replica lacks writes that {', '.join(in_sync)} may have"
         failure = self.failure(name, at)
         return f"{failure.tag} failed here: {failure.why}" if failure else ""
 
@@ -280,12 +278,10 @@ class Mind:
 
     def _report_of(self, name: HierarchyId, at: Instant) -> HierarchyReport:
         why_not = self.why_not_fit(name, at)
-        machine, said = self.machines[name], self.authority.said(name)
+        machine = self.machines[name]
         return HierarchyReport(
             register=self.authority.register(name),
-            claims=said.claims,
-            gave_up=said.gave_up,
-            vote=said.vote,
+            stance=self.authority.stance(name),
             phase=machine.phase,
             probed=machine.probed,
             eligible=not why_not,

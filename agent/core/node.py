@@ -85,6 +85,7 @@ class Node:
             due.append(silence)
         if (grant := self._mind.authority.next_deadline(state.stepped_at)) is not None:
             due.append(grant)
+        due += [by for each in state.hierarchies.values() if (by := each.harmless_by) is not None]
         machines = self._mind.machines.values()
         due += [at for each in machines if (at := each.next_deadline(state.stepped_at)) is not None]
         return max(min(due), later(state.stepped_at, 1))
@@ -93,8 +94,8 @@ class Node:
         mind, at = self._mind, event.at
         match event:
             case HeartbeatHeard():
-                mind.authority.heard(event)
-                return mind.liveness.heard(event)
+                granted = mind.authority.heard(event)
+                return [*granted, *mind.liveness.heard(event)]
             case ArbiterAnswered():
                 return mind.authority.arbiter_answered(event)
             case ReportHeard():
@@ -145,8 +146,7 @@ class Node:
         if not self._mind.liveness.reported(event):
             return []
         heard = self._mind.hear_registers(event.report, event.at)
-        said = self._mind.authority.reported(event.peer, event.incarnation, event.report, event.at)
-        return [*heard, *said]
+        return [*heard, *self._mind.authority.reported(event.peer, event.at)]
 
     def _finish(self, event: ActionFinished) -> list[Effect]:
         for machine in self._mind.machines.values():

@@ -116,6 +116,8 @@ class HierarchyLife:
     told_at: Instant = NEVER  # when a peer last told a newer register
     free_since: Instant | None = None  # since when this node could take it, were it its turn
     better_since: Instant | None = None  # since when a node of higher priority is fit
+    wanted_until: Instant | None = None  # an operator wants it here: seek it until then
+    harmless_by: Instant | None = None  # without authority: everything must be down here by then
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 Keeps:
 - the arbiter's vote is taken only from nobody, from this node itself, or from a record that this
-  node has seen unchanged for as long as a voter would be bound (G, drift and margin);
+  node has seen unchanged for as long as a voter would be bound (G and margin, stretched);
+- its term only goes up, and of one term it has one candidate;
 - every write is conditional on the version this node read, so a write that comes late changes
   nothing that somebody else has changed since;
 - one request at a time; it isn't written at all while nobody wants its vote.
@@ -18,7 +19,8 @@ from agent.core.messages import ArbiterRecord, Register
 from agent.core.states import ArbiterOutcome
 
 READ_EVERY_MS = 30_000  # so that a candidate knows the newest version before it is urgent
-RETRY_MS = 100
+RETRY_MS = 100  # when it is urgent
+RETRY_CALMLY_MS = 5_000
 
 
 class Arbitration:
@@ -37,16 +39,18 @@ class Arbitration:
         """Why it doesn't answer; empty if it does."""
         return self._life.trouble
 
-    @property
     def highest_term(self) -> int:
-        """Of any vote that the record shows."""
-        return self._life.record.term if self._life.record else 0
+        """Of a vote of its for somebody else."""
+        record = self._life.record
+        return record.term if record is not None and record.candidate != self._me else 0
 
     def refresh(self, request: int, at: Instant) -> list[AskArbiter]:
         """Look at the record now and then, while it isn't urgent."""
         life = self._life
-        stale = not life.read or at - life.asked_at >= READ_EVERY_MS
-        return self._ask(request, at) if stale and self._may_ask(at) else []
+        calm = life.read and not life.trouble
+        due = later(life.asked_at, READ_EVERY_MS if calm else RETRY_CALMLY_MS)
+        first = life.asked_at == NEVER
+        return self._ask(request, at) if (first or at >= due) and self._may_ask(at) else []
 
     def want(self, term: int, register: Register, request: int, at: Instant) -> list[AskArbiter]:
         """Try to get, or to renew, its vote for this node in `term`."""
@@ -54,7 +58,7 @@ class Arbitration:
             return []
         if not self._life.read:
             return self._ask(request, at)
-        if at < self.free_at() or self.highest_term > term:
+        if at < self.free_at() or self.highest_term() >= term:
             return []
         record = ArbiterRecord(register=register, term=term, candidate=self._me)
         return self._ask(request, at, record)
@@ -66,6 +70,10 @@ class Arbitration:
             return NEVER
         return later(self._life.seen_at, self._binds_ms)
 
+    def next_deadline(self) -> Instant:
+        """When asking would make sense that didn't before."""
+        return max(self.free_at(), self._life.next_at)
+
     def answered(self, event: ArbiterAnswered) -> tuple[int, Instant] | None:
         """Take in an answer; (term, sent_at) when it is the arbiter's vote for this node."""
         life = self._life
@@ -74,7 +82,7 @@ class Arbitration:
         term, sent_at = life.asked_term, life.asked_at
         life.asked = life.asked_term = 0
         if event.outcome in {ArbiterOutcome.UNANSWERED, ArbiterOutcome.REFUSED}:
-            life.trouble, life.next_at = event.why, later(event.at, RETRY_MS)
+            life.trouble, life.next_at = event.why or event.outcome.value, later(event.at, RETRY_MS)
             return None
         life.trouble = ""
         if not life.read or event.version != life.version:

@@ -6,14 +6,13 @@ standing is HELD. A standing becomes HELD only after what it rests on is durable
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from agent.core.effects import Effect, Persist
 from agent.core.events import ArbiterAnswered, HeartbeatHeard
 from agent.core.ids import HierarchyId, Instant, NodeId
-from agent.core.messages import Register, Report, VoteRecord, VoteReply, VoteRequest
+from agent.core.messages import Register, Stance, VoteReply, VoteRequest
 
 
 class Standing(Enum):
@@ -23,15 +22,6 @@ class Standing(Enum):
     SEEKING = "seeking"  # asked for, or waiting for the disk
     HELD = "held"
     EXPIRED = "expired"  # the grants have run out: start nothing, ask anew, be harmless in time
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a node's heartbeats say of its authority over one hierarchy."""
-
-    claims: int = 0
-    gave_up: int = 0
-    vote: VoteRecord | None = None
 
 
 class Authority(Protocol):
@@ -57,13 +47,16 @@ class Authority(Protocol):
     ) -> list[Effect]:
         """Give it up (or, without an owner, record that it is held out of service)."""
 
-    def said(self, hierarchy: HierarchyId) -> Said:
-        """What heartbeats say of it."""
+    def stance(self, hierarchy: HierarchyId) -> Stance | None:
+        """What heartbeats say of it, beside the register."""
 
-    def heard(self, event: HeartbeatHeard) -> None:
+    def safe_until(self, hierarchy: HierarchyId) -> Instant:
+        """Until when it may run here, with the time to make it harmless: nobody else starts it before."""
+
+    def heard(self, event: HeartbeatHeard) -> list[Effect]:
         """A peer's heartbeat came in; it may renew promises and grants."""
 
-    def reported(self, peer: NodeId, incarnation: int, report: Report, at: Instant) -> list[Effect]:
+    def reported(self, peer: NodeId, at: Instant) -> list[Effect]:
         """A peer's newest report, beyond the registers in it (`hear` takes those)."""
 
     def asked(self, peer: NodeId, message: VoteRequest, at: Instant) -> list[Effect]:

@@ -1,14 +1,14 @@
 """What this node holds: the grants of others, and until when they last by this node's own clock.
 
 Keeps: a grant counts from the moment this node *sent* what it answers, and for G only, while the
-voter is bound from the moment it answered, for G stretched by the drift allowance. So the owner's
+voter is bound from the moment it heard that, for G stretched by the drift allowance. So the owner's
 time is over before the voter's is.
 """
 
 from __future__ import annotations
 
 from agent.core.authority.state import LeaseLife
-from agent.core.ids import NEVER, Instant, NodeId, later
+from agent.core.ids import FOREVER, NEVER, Instant, NodeId, later
 
 
 class Lease:
@@ -18,18 +18,12 @@ class Lease:
         self._life, self._grant_ms = life, grant_ms
         self._others_needed = voters // 2  # with this node's own vote that is more than half
 
-    @property
-    def term(self) -> int:
-        """Of what these grants were given for."""
-        return self._life.term
-
     def granted(self, voter: NodeId, sent_at: Instant) -> None:
         """A voter's answer to what this node sent at `sent_at`."""
-        known = self._life.until.get(voter, NEVER)
-        self._life.until[voter] = max(known, later(sent_at, self._grant_ms))
+        self._life.until[voter] = max(self.until(voter), later(sent_at, self._grant_ms))
 
     def refused(self, voter: NodeId) -> None:
-        """The voter says that it doesn't grant this term any more."""
+        """The voter says that its vote is another's."""
         self._life.until.pop(voter, None)
 
     def expires_at(self, without: NodeId | None = None) -> Instant:
@@ -46,6 +40,3 @@ class Lease:
     def holds(self, at: Instant) -> bool:
         """Has a majority granted this term, still?"""
         return at < self.expires_at()
-
-
-FOREVER = Instant(2**62)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agent.core.authority.contract import Said, Standing
+from agent.core.authority.contract import Standing
 from agent.core.authority.registers import is_newer, released, taken
 from agent.core.effects import Durable, Effect, Failure, Kind, Notice, Notify, Persist, Severity
 from agent.core.events import ArbiterAnswered, HeartbeatHeard
-from agent.core.ids import HierarchyId, Instant, NodeId, later
-from agent.core.messages import Register, Report, VoteReply, VoteRequest
+from agent.core.ids import FOREVER, HierarchyId, Instant, NodeId, later
+from agent.core.messages import Register, Stance, VoteReply, VoteRequest
 from agent.core.model import Cluster
 from agent.core.state import OwnershipLife, Pending
 
@@ -65,14 +65,19 @@ class LivenessBased:
         text = "released, and held out of service" if held else f"released to {to}"
         return [self.record(), _tell(register, Kind.OWNERSHIP_RELEASED, at, text)]
 
-    def said(self, hierarchy: HierarchyId) -> Said:  # noqa: ARG002
+    def stance(self, hierarchy: HierarchyId) -> Stance | None:  # noqa: ARG002
         """Nothing beside the register: nobody votes."""
-        return Said()
+        return None
 
-    def heard(self, event: HeartbeatHeard) -> None:
+    def safe_until(self, hierarchy: HierarchyId) -> Instant:  # noqa: ARG002
+        """Nobody waits for a lost owner's time to run out, so no watchdog can be set by it."""
+        return FOREVER
+
+    def heard(self, event: HeartbeatHeard) -> list[Effect]:  # noqa: ARG002
         """A heartbeat grants nothing."""
+        return []
 
-    def reported(self, peer: NodeId, incarnation: int, report: Report, at: Instant) -> list[Effect]:  # noqa: ARG002
+    def reported(self, peer: NodeId, at: Instant) -> list[Effect]:  # noqa: ARG002
         """Registers are all there is."""
         return []
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from agent.core.ids import NEVER, HierarchyId, Instant, NodeId
-from agent.core.messages import ArbiterRecord, Register, Report, VoteRecord, VoteReply
+from agent.core.messages import ArbiterRecord, VoteRecord, VoteReply
 
 
 @dataclass
@@ -15,8 +15,8 @@ class VoterLife:
 
     vote: VoteRecord
     bound_until: Instant  # no vote for anybody else before this
-    serial: int = 0  # of the Persist that holds this vote; it isn't told before that is done
-    durable: bool = True
+    vote_serial: int = 0  # of the Persist that holds the vote; it isn't told before that is done
+    register_serial: int = 0  # of the one that holds the register
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Stage(Enum):
 
     RECORDING = "recording"  # its own vote is on its way to the disk
     ASKING = "asking"
-    OWNING = "owning"
+    OWNING = "owning"  # won; held once the register that says so is durable
 
 
 @dataclass
@@ -57,9 +57,29 @@ class Claim:
     lease: LeaseLife
     stage: Stage
     since: Instant  # of the stage
-    best: Register  # the newest register of all voters asked
-    expired_since: Instant | None = None  # OWNING: when it was noticed that the grants had run out
-    patience_ms: int = 0  # how long after that it must be harmless
+    despite_hold: bool = False  # an operator asked for it though it was held out of service
+    asked_at: Instant = NEVER  # ASKING: when the peers were last asked
+    serial: int = 0  # OWNING: of the Persist that holds the register of this term
+    expired_since: Instant | None = None  # OWNING: when the grants had run out
+    patience_ms: int = 0  # how long after that it is given up
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A peer's heartbeat that answers one of this node's, but whose report isn't at hand yet."""
+
+    incarnation: int
+    revision: int
+    answers: Instant
+
+
+@dataclass(frozen=True)
+class Owed:
+    """An answer to a candidate, to be sent once the vote is durable."""
+
+    serial: int
+    to: NodeId
+    reply: VoteReply
 
 
 @dataclass
@@ -70,9 +90,9 @@ class QuorumLife:
     arbiter: dict[HierarchyId, ArbitrationLife] = field(default_factory=dict)
     claims: dict[HierarchyId, Claim] = field(default_factory=dict)
     gave_up: dict[HierarchyId, int] = field(default_factory=dict)
-    reports: dict[NodeId, tuple[int, Report]] = field(default_factory=dict)  # incarnation, newest
-    to_answer: list[tuple[int, NodeId, VoteReply]] = field(
-        default_factory=list
-    )  # once that serial is durable
+    echoes: dict[NodeId, Echo] = field(default_factory=dict)
+    owed: list[Owed] = field(default_factory=list)
+    denials: dict[HierarchyId, int] = field(default_factory=dict)  # campaigns lost in a row
     retry_at: dict[HierarchyId, Instant] = field(default_factory=dict)
+    durable_serial: int = 0  # of the newest Persist that is done
     request: int = 0  # id of the newest one to the arbiter

@@ -2,9 +2,9 @@
 
 Keeps, for each hierarchy:
 - one vote in a term, durable before it is told;
-- a live promise is always to the candidate of that vote; it lasts until G after this node last
-  heard (or may have answered) that candidate's heartbeat, G stretched by the drift allowance;
-- while a promise to another lives, and `margin_ms` longer, it votes for nobody else;
+- a live promise is always to the candidate of that vote; it lasts until G and the margin after this
+  node last heard a heartbeat of that candidate (it may echo each), stretched by the drift allowance;
+- until then it votes for nobody else, unless that life of the candidate gave the term up for good;
 - a restarted voter can't know what it promised, so for one such time it votes for nobody new.
 """
 
@@ -30,15 +30,17 @@ class Voter:
         """Term and candidate of the newest vote."""
         return self._life.vote
 
-    def heard(self, candidate: NodeId, at: Instant) -> None:
-        """A heartbeat of that node came in; it may be echoed, so the promise to it is renewed."""
-        if candidate == self._life.vote.candidate:
-            self._life.bound_until = max(self._life.bound_until, later(at, self._binds_ms))
+    def heard(self, candidate: NodeId, gave_up: int, at: Instant) -> None:
+        """A heartbeat came in; it may be echoed, so a promise to its sender is renewed.
 
-    def released(self, candidate: NodeId, term: int, at: Instant) -> None:
-        """The candidate itself says that it never again counts a grant up to that term."""
-        vote = self._life.vote
-        if candidate == vote.candidate and term >= vote.term:
+        Unless that very life of the sender says that it never again counts a grant up to `gave_up`.
+        """
+        if candidate == self._life.vote.candidate and gave_up < self._life.vote.term:
+            self._bind(at)
+
+    def released(self, candidate: NodeId, gave_up: int, at: Instant) -> None:
+        """The candidate never again counts a grant up to that term: a promise to it is over."""
+        if candidate == self._life.vote.candidate and gave_up >= self._life.vote.term:
             self._life.bound_until = min(self._life.bound_until, at)
 
     def may_vote(self, candidate: NodeId, term: int, at: Instant) -> bool:
@@ -59,28 +61,24 @@ class Voter:
         assert self.may_vote(candidate, term, at), (candidate, term, self._life)
         life = self._life
         if (term, candidate) != (life.vote.term, life.vote.candidate):
-            life.vote, life.durable, life.serial = (
-                replace(life.vote, term=term, candidate=candidate),
-                False,
-                serial,
-            )
-        life.bound_until = max(life.bound_until, later(at, self._binds_ms))
+            life.vote = replace(life.vote, term=term, candidate=candidate)
+            life.vote_serial = serial
+        self._bind(at)
 
-    def persisted(self, serial: int) -> None:
-        """Everything recorded up to that serial is on disk."""
-        if self._life.serial <= serial:
-            self._life.durable = True
-
-    def told(self) -> VoteRecord | None:
+    def told(self, durable_serial: int) -> VoteRecord | None:
         """The vote as others may hear it: None while it isn't durable."""
-        return self._life.vote if self._life.durable else None
+        return self._life.vote if self._life.vote_serial <= durable_serial else None
+
+    def _bind(self, at: Instant) -> None:
+        self._life.bound_until = max(self._life.bound_until, later(at, self._binds_ms))
 
 
 def binds_ms(grant_ms: int, margin_ms: int) -> int:
-    """How long a voter is bound by a grant of `grant_ms`: stretched by the drift, and the margin beyond."""
-    return grant_ms + grant_ms * DRIFT_PERCENT // 100 + 1 + margin_ms
+    """How long a voter is bound by a grant of `grant_ms`, and the margin beyond, by its own clock."""
+    owners_ms = grant_ms + margin_ms
+    return owners_ms + owners_ms * DRIFT_PERCENT // 100 + 1
 
 
 def fresh(vote: VoteRecord, started_at: Instant, binds: int) -> VoterLife:
-    """A voter that has just started: bound for as long as an earlier life's promise may bind it."""
+    """A voter that has just started; an earlier life's promise may bind it."""
     return VoterLife(vote=vote, bound_until=later(started_at, binds))
