@@ -20,7 +20,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first one")
-    parser.add_argument("--scale", type=int, default=0, help="times the balanced preset; 0: drawn by the seed")
+    parser.add_argument(
+        "--scale", type=int, default=0, help="times the balanced preset; 0: drawn by the seed"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--replay", type=Path, help="a scenario file instead")
     parser.add_argument("--into", type=Path, default=Path(), help="where scenario files of failures go")
@@ -69,8 +71,12 @@ def show(total: run.Figures, cpu_s: float, wall_s: float) -> None:
     hours = total.simulated_ms / 3_600_000
     print(f"{total.worlds} worlds, {hours:,.0f} cluster-hours, {total.grants:,} times dead_after")
     print(f"{total.heartbeats:,} heartbeats, {total.steps:,} steps, {total.writes:,} arbiter writes")
-    print(f"{total.faults:,} faults; " + ", ".join(f"{n:,} {what}" for what, n in sorted(total.counts.items())))
-    print(f"{cpu_s:.0f} s of CPU, {wall_s:.0f} s: {hours / max(cpu_s, 0.01) * 60:,.0f} cluster-hours a CPU-minute")
+    print(
+        f"{total.faults:,} faults; " + ", ".join(f"{n:,} {what}" for what, n in sorted(total.counts.items()))
+    )
+    print(
+        f"{cpu_s:.0f} s of CPU, {wall_s:.0f} s: {hours / max(cpu_s, 0.01) * 60:,.0f} cluster-hours a CPU-minute"
+    )
 
 
 def explain(seed: int, scale: int, into: Path) -> None:
@@ -78,7 +84,9 @@ def explain(seed: int, scale: int, into: Path) -> None:
     chosen = options.draw(seed, scale=scale)
     schedule = run.shrunk(chosen, faults.draw(chosen))
     path = run.written(chosen, schedule, scale, into)
-    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
     print(f"\nseed {seed} at commit {head.stdout.strip() or 'unknown'}, {len(schedule)} faults are enough:")
     print("\n".join(map(str, schedule)))
     broken = run.fails(chosen, schedule)

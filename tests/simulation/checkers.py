@@ -5,7 +5,8 @@
 (2b) while nothing of the hierarchy may run on any other machine: one whose agent an operator stopped in
      good order is left out, and so is one that was suspended, until it has been awake for the margin;
 (3) what is restored holds every write that was acknowledged;
-(4) a step's effects: persist, say, fence, cancel, act, answer, tell.
+(4) a step's effects: persist, say, fence, cancel, act, answer, tell;
+(6) nobody spins: the steps within one G are few.
 (5), service returns once the faults stop, is `run`'s to ask.
 """
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
+MOST_STEPS = 500  # of one node about one peer within one G; heartbeats alone are about 50
+
+
 class Violation(AssertionError):
     """A promise was broken."""
 
@@ -33,6 +37,7 @@ class Checkers:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._period = self._steps = 0
         self.counts: Counter[str] = Counter()
 
     def count(self, what: str) -> None:
@@ -41,6 +46,10 @@ class Checkers:
 
     def stepped(self, machine: Machine, agent: Agent, effects: list[Effect]) -> None:
         """(1) and (4)."""
+        period = self._world.now // self._world.options.grant_ms
+        self._steps = self._steps + 1 if period == self._period else 0
+        self._period = period
+        self._require(self._steps < MOST_STEPS * len(self._world.machines) ** 2, machine, "(6) it spins")
         if len(effects) > 1:
             ranks = [ORDER[type(each)] for each in effects]
             self._require(ranks == sorted(ranks), machine, f"(4) effects out of order: {effects}")

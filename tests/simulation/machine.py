@@ -50,6 +50,7 @@ class Agent:
     actions: dict[ActionId, StartAction] = field(default_factory=dict)
     to_persist: Persist | None = None
     writing: bool = False
+    deadline: Instant = Instant(0)  # by its own clock
     tick_due: int = 1 << 62  # when the next tick is on the agenda, in the world's time
     stopped_until: int = 0  # SIGSTOP: the machine goes on
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
+from agent.core import commands, endings, reconcile
+from agent.core.authority import arbitration, quorum
 from agent.core.ids import HierarchyId, NodeId, PathId, Tag
 from agent.core.model import Cluster, CommPath, Heartbeat, Hierarchy, Limits, Resource
 from agent.core.states import OnAuthorityLost, Quorum, Switchback
 
 PATHS = (PathId("eni-0"), PathId("eni-1"))
 MOST_DRIFT = 45  # of ten thousand: two clocks run apart by at most 0.9 %, within the allowance of 1 %
-SCALES = (1, 10, 100)  # of the balanced preset: 250 ms and 2 s; everything else is drawn in its terms
+SCALES = (1, 10, 100)  # of the balanced preset (250 ms and 2 s), and of every time in the core with it
+_TIMES = (
+    (arbitration, ("READ_EVERY_MS", "RETRY_MS", "RETRY_CALMLY_MS")),
+    (commands, ("FORWARD_LIMIT_MS", "WANTED_FOR_MS")),
+    (endings, ("RETRY_FIRST_MS", "RETRY_MOST_MS")),
+    (quorum, ("STORE_RETRY_MS",)),
+    (reconcile, ("TRY_AGAIN_FIRST_MS", "TRY_AGAIN_MOST_MS")),
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +31,7 @@ class Options:
 
     seed: int
     cluster: Cluster
+    scale: int
     drift: dict[NodeId, int]  # of ten thousand
     mirrored: bool  # hierarchies hold replicated data
     faults: int
@@ -46,7 +58,8 @@ def draw(seed: int, *, scale: int = 0, most_faults: int = 40) -> Options:
         nodes=nodes,
         paths=tuple(CommPath(name=path, priority=i + 1) for i, path in enumerate(PATHS)),
         hierarchies=tuple(
-            _hierarchy(f"h{i}", nodes, witnesses, grant_ms, random) for i in range(random.choice((1, 1, 1, 2)))
+            _hierarchy(f"h{i}", nodes, witnesses, grant_ms, random)
+            for i in range(random.choice((1, 1, 1, 2)))
         ),
         heartbeat=Heartbeat(interval_ms=interval_ms, dead_after_ms=grant_ms),
         quorum=Quorum.MAJORITY,
@@ -60,11 +73,25 @@ def draw(seed: int, *, scale: int = 0, most_faults: int = 40) -> Options:
     return Options(
         seed=seed,
         cluster=cluster,
+        scale=scale,
         drift={node: random.randint(-MOST_DRIFT, MOST_DRIFT) for node in nodes},
         mirrored=random.random() < 0.6,
         faults=random.randint(1, most_faults),
         fault_every_ms=int(grant_ms * random.choice((0.5, 2, 5, 20))),
     )
+
+
+@contextmanager
+def scaled(scale: int) -> Iterator[None]:
+    """Stretch the core's own times too: the same life, told in coarser units."""
+    before = [(module, name, getattr(module, name)) for module, names in _TIMES for name in names]
+    try:
+        for module, name, ms in before:
+            setattr(module, name, ms * scale)
+        yield
+    finally:
+        for module, name, ms in before:
+            setattr(module, name, ms)
 
 
 def _hierarchy(

@@ -52,6 +52,11 @@ class Figures:
 
 def live(options: Options, faults: list[Fault]) -> World:
     """Raises Violation."""
+    with options_of.scaled(options.scale):
+        return _live(options, faults)
+
+
+def _live(options: Options, faults: list[Fault]) -> World:
     world = World(options)
     what = Faults(world)
     what.schedule(faults)
@@ -62,7 +67,9 @@ def live(options: Options, faults: list[Fault]) -> World:
         bound_ms = HEALED_WITHIN * options.grant_ms
         for spec in options.cluster.hierarchies:
             if not world.run_until(lambda name=spec.name: well(world, name), bound_ms):  # type: ignore[misc]
-                raise Violation(f"(5) {spec.name} isn't well {bound_ms} ms after everything was: {seen(world)}")
+                raise Violation(
+                    f"(5) {spec.name} isn't well {bound_ms} ms after everything was: {seen(world)}"
+                )
         world.run(STAYS_FOR * options.grant_ms)
         for spec in options.cluster.hierarchies:
             if not well(world, spec.name):

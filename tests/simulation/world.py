@@ -45,9 +45,7 @@ class World:
         """Every machine is powered, and its agent starts in the first moments."""
         self.options, self.cluster, self.now = options, options.cluster, 0
         self._random = Random(options.seed)
-        self.machines = {
-            name: Machine(name, options.drift.get(name, 0)) for name in options.cluster.nodes
-        }
+        self.machines = {name: Machine(name, options.drift.get(name, 0)) for name in options.cluster.nodes}
         self.network = Network(self, self._random)
         self.arbiter = Arbiter(self, self._random)
         self.mirrors = {each.name: Mirror(self, each.name) for each in self.cluster.hierarchies}
@@ -110,7 +108,11 @@ class World:
         what: Callable[..., None],
         args: tuple[Any, ...],
     ) -> None:
-        if not machine.powered or machine.boots != boots or (agent is not None and machine.agent is not agent):
+        if (
+            not machine.powered
+            or machine.boots != boots
+            or (agent is not None and machine.agent is not agent)
+        ):
             return
         wakes = self.wakes(machine, machine.agent)
         if wakes > self.now:
@@ -241,7 +243,8 @@ class World:
             self._carry_out(machine, agent, effect)
             if machine.agent is not agent:
                 return
-        due = machine.when(agent.node.next_deadline())
+        agent.deadline = agent.node.next_deadline()
+        due = machine.when(agent.deadline)
         if due < agent.tick_due:
             agent.tick_due = due
             self.at(due, self._tick, machine, agent)
@@ -253,12 +256,11 @@ class World:
             agent.tick_due = wakes
             self.at(wakes, self._tick, machine, agent)
             return
-        agent.tick_due = 1 << 62
-        at, due = machine.clock(self.now), agent.node.next_deadline()
-        if at >= due:
+        agent.tick_due, at = 1 << 62, machine.clock(self.now)
+        if at >= agent.deadline:
             self.step(machine, agent, Tick(at))
         else:
-            agent.tick_due = machine.when(due)
+            agent.tick_due = machine.when(agent.deadline)
             self.at(agent.tick_due, self._tick, machine, agent)
 
     def _carry_out(self, machine: Machine, agent: Agent, effect: Effect) -> None:
@@ -279,7 +281,9 @@ class World:
             case StartAction():
                 self._act(machine, agent, effect)
             case CancelAction(action):
-                self.deliver_to(machine, agent, 1, self._end, machine, agent, action, Outcome.CANCELLED, False)
+                self.deliver_to(
+                    machine, agent, 1, self._end, machine, agent, action, Outcome.CANCELLED, False
+                )
             case FenceMyself():
                 self._die(machine, "itself")
             case Notify(notice):
@@ -289,7 +293,9 @@ class World:
         """One write at a time; of those that wait only the newest is written."""
         if not agent.writing:
             agent.writing = True
-            self.deliver_to(machine, agent, machine.persist_ms, self._written, machine, agent, agent.to_persist)
+            self.deliver_to(
+                machine, agent, machine.persist_ms, self._written, machine, agent, agent.to_persist
+            )
 
     def _written(self, machine: Machine, agent: Agent, persist: Persist) -> None:
         agent.writing, at = False, machine.clock(self.now)

@@ -218,6 +218,7 @@ class QuorumBased:
             self._lease(claim).granted(peer, claim.since)
         elif not message.granted and message.term >= claim.lease.term:
             self._give_up(name, at, until_term=message.term)  # and try again above that
+            self._pause(name, at, self._ask_every_ms)
         return effects
 
     def arbiter_answered(self, event: ArbiterAnswered) -> list[Effect]:
@@ -336,10 +337,13 @@ class QuorumBased:
             willing = [peer for peer in self._alive() if self._lease(claim).until(peer) <= at]
             effects += [Send(peer, request) for peer in willing]
         peers_may_do = 1 + len(self._alive()) > self._cluster.voters // 2
-        if arbitration is None or (peers_may_do and at - claim.since < self._grant_ms // 8):
+        if arbitration is None or self._lease(claim).until(ARBITER) > at:
+            return effects
+        if peers_may_do and at - claim.since < self._grant_ms // 8:
             return effects
         if arbitration.highest_term() >= claim.lease.term:
             self._give_up(name, at)
+            self._pause(name, at, self._ask_every_ms)
             return effects
         register = self._owned.registers[name]
         return [*effects, *arbitration.want(claim.lease.term, register, self._next_request(), at)]
@@ -366,11 +370,15 @@ class QuorumBased:
         self._give_up(name, at)
         denials = self._life.denials.get(name, 0)
         self._life.denials[name] = min(denials + 1, MOST_DENIALS)
-        position = self._cluster.nodes.index(self._me) + 1
-        self._life.retry_at[name] = later(at, (self._grant_ms * position // 4) << denials)
+        self._pause(name, at, (self._grant_ms // 4) << denials)
         if denials:
             return []
         return [self._tell(name, Kind.OWNERSHIP_DENIED, at, why, Severity.WARNING)]
+
+    def _pause(self, name: HierarchyId, at: Instant, ms: int) -> None:
+        """No campaign before that; each node waits another while, so that two don't meet for ever."""
+        position = self._cluster.nodes.index(self._me) + 1
+        self._life.retry_at[name] = later(at, ms * position)
 
     def _own(self, name: HierarchyId, claim: Claim, at: Instant) -> list[Effect]:
         lease, effects = self._lease(claim), list[Effect]()
@@ -424,6 +432,7 @@ class QuorumBased:
             return False
         if claim is not None:
             self._give_up(name, at)
+            self._pause(name, at, self._grant_ms // 4)
         return voter.may_vote(candidate, term, at)
 
     def _grant(self, name: HierarchyId, owner: NodeId, claims: int, at: Instant) -> list[Effect]:
