@@ -181,7 +181,11 @@ def _be_harmless(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Eff
 
 
 def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
-    name, view = machine.spec.name, mind.view(machine.spec.name, at)
+    name, owner = machine.spec.name, mind.authority.register(machine.spec.name).owner
+    if owner is not None and mind.standing_of(owner) is PeerStanding.ALIVE:
+        machine.life.free_since = machine.life.wanted_until = None
+        return []  # what `decide` would say; asked here because it is so almost always
+    view = mind.view(name, at)
     verdict = decide(view)
     in_line = verdict.take or verdict.reason is Reason.NOT_FIRST
     machine.life.free_since = view.free_since if in_line else None
@@ -195,13 +199,10 @@ def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Ef
 
 def _is_wanted(mind: Mind, machine: HierarchyMachine, at: Instant) -> bool:
     """Did an operator ask for it here, and nothing has answered that yet?"""
-    life, owner = machine.life, mind.authority.register(machine.spec.name).owner
-    if life.wanted_until is None:
-        return False
-    over = at >= life.wanted_until or bool(mind.why_not_fit(machine.spec.name, at))
-    if over or (owner is not None and mind.standing_of(owner) is PeerStanding.ALIVE):
+    life = machine.life
+    if life.wanted_until is not None and at >= life.wanted_until:
         life.wanted_until = None
-    return life.wanted_until is not None
+    return life.wanted_until is not None and not mind.why_not_fit(machine.spec.name, at)
 
 
 def _stay(machine: HierarchyMachine, trouble: Trouble, at: Instant, policy: str) -> list[Effect]:

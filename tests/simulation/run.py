@@ -19,7 +19,7 @@ from tests.simulation.options import Options
 from tests.simulation.world import World
 
 HEALED_WITHIN = 150  # times G: failures time out, machines boot, campaigns are tried again
-STAYS_FOR = 20  # times G
+STAYS_FOR = 8  # times G
 
 
 @dataclass

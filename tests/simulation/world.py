@@ -208,8 +208,10 @@ class World:
 
     @property
     def watchdog_ms(self) -> int:
-        """Half of the time that grants last, and the margin."""
-        return self.options.grant_ms // 2 + self.cluster.takeover_margin_ms
+        """So short that one lost heartbeat doesn't keep the agent from feeding it."""
+        heartbeat = self.cluster.heartbeat
+        spare_ms = heartbeat.dead_after_ms - 3 * heartbeat.interval_ms
+        return spare_ms * 4 // 5 + self.cluster.takeover_margin_ms
 
     def _arm(self, machine: Machine, agent: Agent) -> None:
         if machine.bites_at is None:
@@ -243,6 +245,7 @@ class World:
             self._carry_out(machine, agent, effect)
             if machine.agent is not agent:
                 return
+        self.feed(machine, agent)
         agent.deadline = agent.node.next_deadline()
         due = machine.when(agent.deadline)
         if due < agent.tick_due:
