@@ -74,9 +74,8 @@ def show(total: run.Figures, cpu_s: float, wall_s: float) -> None:
     print(
         f"{total.faults:,} faults; " + ", ".join(f"{n:,} {what}" for what, n in sorted(total.counts.items()))
     )
-    print(
-        f"{cpu_s:.0f} s of CPU, {wall_s:.0f} s: {hours / max(cpu_s, 0.01) * 60:,.0f} cluster-hours a CPU-minute"
-    )
+    pace = hours / max(cpu_s, 0.01) * 60
+    print(f"{cpu_s:.0f} s of CPU in {wall_s:.0f} s: {pace:,.0f} cluster-hours a CPU-minute")
 
 
 def explain(seed: int, scale: int, into: Path) -> None:

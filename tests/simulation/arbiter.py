@@ -49,7 +49,7 @@ class Arbiter:
             if not answered:
                 answered.append(True)
                 at = machine.clock(world.now)
-                world.step(machine, agent, ArbiterAnswered(at, asked.request, outcome, *held, why))
+                world.step(machine, agent, ArbiterAnswered(at, asked.request, outcome, held[0], held[1], why))
 
         def reply(outcome: ArbiterOutcome, held: Held, why: str = "") -> None:
             world.deliver_to(machine, agent, self._delay_ms(), answer, outcome, held, why)

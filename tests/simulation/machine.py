@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agent.core.effects import Durable, Persist, StartAction
-from agent.core.ids import ActionId, HierarchyId, Instant, NodeId, PathId, Tag
+from agent.core.ids import NEVER, ActionId, HierarchyId, Instant, NodeId, PathId, Tag
 from agent.core.messages import Report
 from agent.core.node import Node
 
@@ -32,7 +32,7 @@ class Session:
     newest: dict[tuple[PathId, int], tuple[Stamp, Instant]] = field(default_factory=dict)  # and heard when
     incarnation: int | None = None  # of the present life
     left: bool = False
-    answered: Instant = Instant(0)
+    answered: Instant = NEVER
     counted: dict[PathId, Instant] = field(default_factory=dict)
     known: tuple[int, int] = (0, 0)  # incarnation and revision of the newest report
 
@@ -50,8 +50,9 @@ class Agent:
     actions: dict[ActionId, StartAction] = field(default_factory=dict)
     to_persist: Persist | None = None
     writing: bool = False
-    deadline: Instant = Instant(0)  # by its own clock
+    deadline: Instant = NEVER  # by its own clock
     tick_due: int = 1 << 62  # when the next tick is on the agenda, in the world's time
+    feeds_at: int = 0  # when it next feeds the watchdog, in the world's time
     stopped_until: int = 0  # SIGSTOP: the machine goes on
 
 

@@ -57,7 +57,6 @@ class Network:
         wakes = world.wakes(machine, agent)
         if wakes <= world.now:
             self.speak(machine, agent)
-            world.feed(machine, agent)
         world.at(max(world.now + world.cluster.heartbeat.interval_ms, wakes), self.beat, machine, agent)
 
     def speak(self, machine: Machine, agent: Agent) -> None:

@@ -52,11 +52,13 @@ def draw(seed: int, *, scale: int = 0, most_faults: int = 25) -> Options:
     witnesses = nodes[2:3] if count > 2 and random.random() < 0.4 else ()
     interval_ms = 250 * scale
     grant_ms = interval_ms * random.choice((4, 5, 6, 8))
+    paths = tuple(CommPath(name=path, priority=i + 1) for i, path in enumerate(PATHS))
+    paths = paths[: random.choice((1, 2))]
     stop = random.random() < 0.3
     cluster = Cluster(
         name="simulated",
         nodes=nodes,
-        paths=tuple(CommPath(name=path, priority=i + 1) for i, path in enumerate(PATHS[: random.choice((1, 2))])),
+        paths=paths,
         hierarchies=tuple(
             _hierarchy(f"h{i}", nodes, witnesses, grant_ms, random)
             for i in range(random.choice((1, 1, 1, 1, 2)))

@@ -104,8 +104,8 @@ def seen(world: World) -> str:
 def story(world: World, last: int = 60) -> str:
     """The last that was told."""
     return "\n".join(
-        f"{at:>10} {node} {notice.kind.value} {notice.tag or notice.hierarchy or notice.peer or ''} {notice.text}"
-        for at, node, notice in world.notices[-last:]
+        f"{at:>10} {node} {each.kind.value} {each.tag or each.hierarchy or each.peer or ''} {each.text}"
+        for at, node, each in world.notices[-last:]
     )
 
 

@@ -217,7 +217,14 @@ class World:
         if machine.bites_at is None:
             machine.bites_at = self.now + self.watchdog_ms
             self.at(machine.bites_at, self._bite, machine, machine.boots)
-        self.feed(machine, agent)
+        self._feed_often(machine, agent)
+
+    def _feed_often(self, machine: Machine, agent: Agent) -> None:
+        if machine.agent is agent and machine.bites_at is not None and agent.feeds_at <= self.now:
+            if (wakes := self.wakes(machine, agent)) <= self.now:
+                self.feed(machine, agent)
+            agent.feeds_at = max(self.now + max(1, self.watchdog_ms // 4), wakes)
+            self.at(agent.feeds_at, self._feed_often, machine, agent)
 
     def _bite(self, machine: Machine, boots: int) -> None:
         if machine.bites_at is None or machine.boots != boots or not machine.powered:
@@ -245,7 +252,8 @@ class World:
             self._carry_out(machine, agent, effect)
             if machine.agent is not agent:
                 return
-        self.feed(machine, agent)
+        if machine.bites_at is not None:
+            self._feed_often(machine, agent)
         agent.deadline = agent.node.next_deadline()
         due = machine.when(agent.deadline)
         if due < agent.tick_due:

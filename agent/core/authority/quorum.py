@@ -415,7 +415,7 @@ class QuorumBased:
     def _renewal(self, claim: Claim) -> tuple[Instant, Instant]:
         """When an owner turns to the arbiter: peers' grants run short, and so does the arbiter's."""
         lease = self._lease(claim)
-        short = later(lease.expires_at(without=ARBITER), -self._grant_ms // 2)
+        short = later(lease.expires_at(without=ARBITER), -self._grant_ms // 3)
         return short, later(lease.until(ARBITER), -self._grant_ms * 2 // 3)
 
     def _look(self, name: HierarchyId, at: Instant) -> list[Effect]:
