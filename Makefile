@@ -1,10 +1,11 @@
 # Everything starts from `make demo` or `make test`; both set up what they need first.
 # `make test ONLY="tests/spec -k lost"` runs a part of the tests.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench setup lock clean
+.PHONY: help demo test lint bench simulate mutants setup lock clean
 
 PYTHON := .venv/bin/python
 ONLY ?=
+SEEDS ?= 2000
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST)
@@ -22,6 +23,12 @@ lint: setup ## Format, lint and types alone
 
 bench: setup ## Outages, cost and route flips against the budgets
 	$(PYTHON) -m tests.bench
+
+simulate: setup ## Whole clusters with everything going wrong, SEEDS=2000 of them; a failure is shrunk and kept
+	$(PYTHON) -m tests.simulation --seeds $(SEEDS) --scale 100
+
+mutants: setup ## Break the protocol in every known way and see that the simulator notices
+	$(PYTHON) -m tests.simulation.mutants
 
 setup: ## Debian packages (as root) and .venv from the lock files
 	@requirements/bootstrap.sh

@@ -23,9 +23,12 @@ from botocore.exceptions import (
 )
 from botocore.loaders import JSONFileLoader, create_loader
 from botocore.parsers import ResponseParserError
+from botocore.response import StreamingBody
 from botocore.session import Session
 
 from agent.aws.errors import CREDENTIALS_STEP, AwsError, AwsFault, answered
+
+LONGEST_BODY = 65_536  # bytes
 
 
 class Client:
@@ -58,10 +61,15 @@ class Client:
     def call(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Call e.g. "replace_route"; raises AwsError. Blocks for connect and read time-out at most, mostly:
         slow DNS and a reply that trickles in are bounded by nothing here.
+
+        Where AWS streams a "Body", its first LONGEST_BODY bytes are read, and the rest is left.
         """
         operation = self._client.meta.method_to_api_mapping[method]
         with _in_our_words(self._service, operation):
             answer: dict[str, Any] = getattr(self._client, method)(**parameters)
+            if isinstance(body := answer.get("Body"), StreamingBody):
+                with contextlib.closing(body):
+                    answer["Body"] = body.read(LONGEST_BODY)
             return answer
 
     def close(self) -> None:

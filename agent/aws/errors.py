@@ -27,9 +27,13 @@ CREDENTIAL_CODES = frozenset(
         "ExpiredToken",
         "ExpiredTokenException",
         "IncompleteSignature",
+        "InvalidAccessKeyId",
         "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "InvalidToken",
         "MissingAuthenticationToken",
         "RequestExpired",
+        "RequestTimeTooSkewed",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
     }
@@ -47,7 +51,20 @@ THROTTLE_CODES = frozenset(
         "TooManyRequestsException",
     }
 )
-SERVER_CODES = frozenset({"InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable"})
+SERVER_CODES = frozenset(
+    {
+        "ConditionalRequestConflict",  # S3: another write of the same object was under way
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "OperationAborted",
+        "ReplicatedWriteConflictException",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "Unavailable",
+    }
+)
+NOT_FOUND_CODES = frozenset({"NoSuchBucket", "NoSuchKey", "ResourceNotFoundException"})
 CREDENTIALS_STEP = "check that the instance has an instance profile and that its clock is right"
 
 
@@ -76,6 +93,6 @@ def answered(service: str, operation: str, code: str, text: str, status: int) ->
         return AwsError(AwsFault.AUTH, operation, code, text, CREDENTIALS_STEP)
     if code in SERVER_CODES or status >= 500:
         return AwsError(AwsFault.SERVER, operation, code, text)
-    if code.endswith("NotFound"):
+    if code in NOT_FOUND_CODES or code.endswith("NotFound"):
         return AwsError(AwsFault.NOT_FOUND, operation, code, text)
     return AwsError(AwsFault.REFUSED, operation, code, text)

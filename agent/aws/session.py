@@ -1,4 +1,4 @@
-"""One AWS session for all kits of an agent: bounded in time, in threads and in memory.
+"""One AWS session, for all kits of an agent or for its arbiter: bounded in time, threads and memory.
 
 Its invariants:
 - no call keeps its caller for longer than its time limit, even where the thread behind it hangs
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from agent.aws.errors import AwsError, AwsFault
 from agent.aws.metadata import OPERATION, Machine, read_machine
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.aws.client import Client
 
 T = TypeVar("T")
+Service = Literal["ec2", "dynamodb", "s3"]
 THREADS = 16  # also the pooled connections: as many route tables can be changed at once
 GRACE_S = 0.5  # what a call may take beyond its connect and read time-outs
 LOAD_LIMIT_S = 20.0  # loading botocore takes 0.5 s on an idle machine
@@ -40,7 +41,7 @@ class AwsSession:
         self._slots = asyncio.Semaphore(THREADS)
         self._under_way: set[asyncio.Future[Any]] = set()
         self._loading, self._reading = asyncio.Lock(), asyncio.Lock()
-        self._client: Client | None = None
+        self._clients: dict[Service, Client] = {}
         self._machine: Machine | None = None
 
     @property
@@ -51,27 +52,39 @@ class AwsSession:
     @property
     def endpoint(self) -> str | None:
         """Where EC2 calls go; None before the first."""
-        return self._client.endpoint if self._client else None
+        return self._clients["ec2"].endpoint if "ec2" in self._clients else None
 
     async def warm_up(self) -> None:
-        """Load what the first call needs, before it is urgent.
+        """Load what a kit's first call needs, before it is urgent.
 
         Raises AwsError when this machine's identity or the credentials can't be had; later calls
         try again by themselves.
         """
-        await self._ec2_client()
+        await self.load("ec2")
         await self.identity()
 
     async def ec2(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call e.g. "replace_route" once; raises AwsError."""
-        client = await self._ec2_client()
+        return await self.call("ec2", operation, **parameters)
+
+    async def call(self, service: Service, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call e.g. "put_item" once; raises AwsError. A streamed "Body" comes as bytes (see Client.call)."""
+        client = await self.load(service)
         limit_s = self._connect_s + self._read_s + GRACE_S
         try:
             return await self._in_thread(operation, limit_s, lambda: client.call(operation, parameters))
         except AwsError as error:
             if error.code == "NoCredentialsError":  # a client keeps the credentials it was made with
-                self._client = None
+                self._forget(service, client)
             raise
+
+    async def load(self, service: Service) -> Client:
+        """The service's client, made at its first use; raises AwsError."""
+        async with self._loading:
+            if client := self._clients.get(service):
+                return client
+            region = self._region or (await self.identity()).region
+            return await self._in_thread("load", LOAD_LIMIT_S, lambda: self._load(service, region))
 
     async def identity(self) -> Machine:
         """This machine's identity, read once; raises AwsError when IMDS can't be reached."""
@@ -88,8 +101,8 @@ class AwsSession:
         for call in self._under_way:
             call.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        if self._client:
-            self._client.close()
+        for client in self._clients.values():
+            client.close()
 
     async def _read_machine(self) -> Machine:
         self._machine = await self._in_thread(
@@ -97,23 +110,22 @@ class AwsSession:
         )
         return self._machine
 
-    async def _ec2_client(self) -> Client:
-        async with self._loading:
-            if self._client is None:
-                region = self._region or (await self.identity()).region
-                self._client = await self._in_thread("load", LOAD_LIMIT_S, lambda: self._load(region))
-            return self._client
-
-    def _load(self, region: str) -> Client:
+    def _load(self, service: Service, region: str) -> Client:
+        """Keep the client even where the caller has given up: the next one needn't load it again."""
         from agent.aws.client import Client  # noqa: PLC0415 (costs 0.2 s: off the event loop)
 
-        return Client(
-            "ec2",
+        client = Client(
+            service,
             region,
             connect_timeout_s=self._connect_s,
             read_timeout_s=self._read_s,
             connections=THREADS,
         )
+        return self._clients.setdefault(service, client)
+
+    def _forget(self, service: Service, client: Client) -> None:
+        if self._clients.get(service) is client:  # else another call has done so already
+            del self._clients[service]
 
     async def _in_thread(self, operation: str, limit_s: float, work: Callable[[], T]) -> T:
         """Run `work` in a thread, and stop waiting for it after `limit_s`."""

@@ -22,6 +22,8 @@ from agent.core.messages import (
     Reply,
     Report,
     TakeOutOfService,
+    VoteReply,
+    VoteRequest,
 )
 
 CHALLENGE_BYTES = 8
@@ -120,6 +122,10 @@ def encode_letter(letter_id: int, content: Report | Message) -> bytes:
             tagged = _Tagged("report", msgspec.Raw(_encode(content)))
         case Reply():
             tagged = _Tagged("reply", msgspec.Raw(_encode(content)))
+        case VoteRequest():
+            tagged = _Tagged("vote-request", msgspec.Raw(_encode(content)))
+        case VoteReply():
+            tagged = _Tagged("vote-reply", msgspec.Raw(_encode(content)))
         case Forward(request=request, command=command):
             inner = _Tagged(_COMMAND_KINDS[type(command)], msgspec.Raw(_encode(command)))
             tagged = _Tagged("forward", msgspec.Raw(_encode(_Forward(request, inner))))
@@ -137,6 +143,10 @@ def decode_letter(body: bytes) -> tuple[int, Report | Message]:
             return letter.id, _decode(fields, Report)
         case "reply":
             return letter.id, _decode(fields, Reply)
+        case "vote-request":
+            return letter.id, _decode(fields, VoteRequest)
+        case "vote-reply":
+            return letter.id, _decode(fields, VoteReply)
         case "forward":
             forward = _decode(fields, _Forward)
             its_type = _COMMANDS.get(forward.command.kind)

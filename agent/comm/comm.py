@@ -111,6 +111,7 @@ class Comm:
             clock_ms,
             self._compose,
             self._heartbeat_heard,
+            self._uncounted_heard,
             self._tally,
         )
         handshake_s = heartbeat.dead_after_ms / 2_000
@@ -222,7 +223,8 @@ class Comm:
             version=frame.version, config_digest=frame.config_digest, incarnation=incarnation
         )
         if not frame.leaving:
-            self._on_event(HeartbeatHeard(at, name, path, incarnation, heard.answers))
+            event = HeartbeatHeard(at, name, path, incarnation, heard.answers, frame.revision)
+            self._on_event(event)
         if frame.revision is not None and self._is_news(peer, incarnation, frame.revision):
             self._report_on_heartbeat(name, peer, incarnation, frame, at)
         if frame.leaving:
@@ -230,6 +232,12 @@ class Comm:
             self._on_event(PeerLeft(at, name, incarnation))
         elif self._report is not None and frame.known != Known(self.incarnation, self._report.revision):
             self._remind(peer, at)
+
+    def _uncounted_heard(
+        self, name: NodeId, path: PathId, frame: HeartbeatFrame, incarnation: int, at: Instant
+    ) -> None:
+        """It proves no life, but my next heartbeat may echo it: whoever is promised something must know."""
+        self._on_event(HeartbeatHeard(at, name, path, incarnation, None, frame.revision))
 
     def _report_on_heartbeat(
         self, name: NodeId, peer: _Peer, incarnation: int, frame: HeartbeatFrame, at: Instant

@@ -39,6 +39,7 @@ Compose = Callable[
     [NodeId, int, bytes, tuple[Echo, ...]], HeartbeatFrame
 ]  # peer, sequence, challenge, echoes
 OnHeard = Callable[[NodeId, PathId, HeartbeatFrame, Heard, Instant], None]  # only those that count
+OnUncounted = Callable[[NodeId, PathId, HeartbeatFrame, int, Instant], None]  # but that may be echoed
 
 
 class Heartbeats:
@@ -55,12 +56,14 @@ class Heartbeats:
         clock_ms: Callable[[], Instant],
         compose: Compose,
         on_heard: OnHeard,
+        on_uncounted: OnUncounted,
         tally: Tally,
     ) -> None:
         self._paths, self._me, self._sessions = paths, me, sessions
         self._sealer, self._opener, self._tally = sealer, opener, tally
         self._interval_s, self._clock_ms = heartbeat.interval_ms / 1_000, clock_ms
         self._compose, self._on_heard = compose, on_heard
+        self._on_uncounted = on_uncounted
         self._node_hashes = {node: node_hash(node) for node in sessions}
         self._path_hashes = {name: path_hash(name) for name in paths}
         self._sockets: dict[PathId, socket.socket] = {}
@@ -148,6 +151,7 @@ class Heartbeats:
             heard = session.hear(path, header.incarnation, header.counter, frame, now)
         except BadDatagram as bad:
             self._tally.drop(bad.reason)
+            self._on_uncounted(header.sender, path, frame, header.incarnation, now.at)
         else:
             self._tally.heard += 1
             self._on_heard(header.sender, path, frame, heard, now.at)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -15,6 +15,7 @@ from agent.core.ids import NodeId, PathId, Tag
 from agent.core.model import Cluster
 
 Address = IPv4Address | IPv6Address
+SelfFenceMeans = Literal["command", "reboot", "poweroff"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +64,25 @@ class SelfFence:
 
     command: Annotated[
         tuple[str, ...] | None,
+        Meta(description="A program with its arguments (no shell), by absolute path.", min_length=1),
+    ] = None
+    means: Annotated[
+        tuple[SelfFenceMeans, ...] | None,
         Meta(
-            description="A program with its arguments (no shell), by absolute path. Without it the node "
-            "reboots at once through /proc/sysrq-trigger.",
+            description="What is tried, in this order, again and again: `reboot` and `poweroff` go through "
+            "/proc/sysrq-trigger, at once. Without it: the command if there is one, else `reboot`.",
             min_length=1,
         ),
     ] = None
 
+    @property
+    def order(self) -> tuple[SelfFenceMeans, ...]:
+        """The means, the first tried first."""
+        return self.means or (("command",) if self.command else ("reboot",))
+
     def __post_init__(self) -> None:
+        if ("command" in self.order) != (self.command is not None):
+            raise BadParameter("means", '"command" stands here if, and only if, there is a command')
         if self.command and not self.command[0].startswith("/"):
             raise BadParameter(
                 "command",

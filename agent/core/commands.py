@@ -22,9 +22,10 @@ from agent.core.messages import (
 from agent.core.mind import Mind, notice
 from agent.core.reconcile import begin_move, forget_failures, try_again
 from agent.core.state import ForwardedCommand, Goal
-from agent.core.states import PeerStanding, Reason, ResourceState
+from agent.core.states import PeerStanding, Quorum, Reason, ResourceState
 
 FORWARD_LIMIT_MS = 5_000
+WANTED_FOR_MS = 60_000  # a wish that can't be carried out at once is tried for so long
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,8 @@ def _take_here(mind: Mind, name: HierarchyId, at: Instant) -> Done:
         return _refuse(f"{mind.state.me} can't: {why_not}")
     text = f"taking it: {Reason.ASKED.value}"
     effects.append(notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, text, name, reason=Reason.ASKED))
+    if mind.state.cluster.quorum is Quorum.MAJORITY:  # a promise may bind this node, a campaign be lost
+        mind.machines[name].life.wanted_until = later(at, WANTED_FOR_MS)
     effects += mind.authority.seek(name, at)
     return Done(accepted=True, text=f"bringing {name} in service on {mind.state.me}", effects=tuple(effects))
 
@@ -179,6 +182,7 @@ def _take_out(mind: Mind, name: HierarchyId, at: Instant) -> Done | HandOn:
     if register.owner is None:
         if register.held:
             return Done(accepted=True, text=f"{name} is out of service already")
+        mind.machines[name].life.wanted_until = None
         effects = mind.authority.release(name, at, successor=None, held=True)
         return Done(accepted=True, text=f"{name} is held out of service", effects=tuple(effects))
     if _alive(mind, register.owner):

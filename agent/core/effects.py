@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from agent.core.ids import ActionId, HierarchyId, Instant, NodeId, RequestId, Tag
-from agent.core.messages import Message, Register, Report
+from agent.core.messages import ArbiterRecord, Message, Register, Report, VoteRecord
 from agent.core.states import Action, Reason
 
 
@@ -32,6 +32,7 @@ class Durable:
     registers: tuple[Register, ...] = ()
     failures: tuple[Failure, ...] = ()
     unfinished: tuple[HierarchyId, ...] = ()  # not brought down for certain, whoever owns them now
+    votes: tuple[VoteRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,16 @@ class Send:
 
     to: NodeId
     message: Message
+
+
+@dataclass(frozen=True)
+class AskArbiter:
+    """Read the arbiter's record, or write it on condition; `ArbiterAnswered(request)` comes back."""
+
+    request: int
+    hierarchy: HierarchyId
+    write: ArbiterRecord | None  # None: read
+    expected: str | None  # version that the write rests on; None: that there is no record
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,9 @@ class Kind(Enum):
     OWNERSHIP_TAKEN = "ownership-taken"
     OWNERSHIP_RELEASED = "ownership-released"
     OWNERSHIP_LOST = "ownership-lost"
+    OWNERSHIP_DENIED = "ownership-denied"
+    ARBITER_TROUBLE = "arbiter-trouble"
+    ARBITER_MENDED = "arbiter-mended"
     MOVE_BEGUN = "move-begun"
     FAILOVER_BEGUN = "failover-begun"
     ADOPTED = "adopted"
@@ -159,12 +173,24 @@ class Notify:
     notice: Notice
 
 
-Effect = Persist | Publish | Send | SayGoodbye | StartAction | CancelAction | FenceMyself | Answer | Notify
+Effect = (
+    Persist
+    | Publish
+    | Send
+    | AskArbiter
+    | SayGoodbye
+    | StartAction
+    | CancelAction
+    | FenceMyself
+    | Answer
+    | Notify
+)
 
 _RANK: dict[type, int] = {
     Persist: 0,
     Publish: 1,
     Send: 1,
+    AskArbiter: 1,
     SayGoodbye: 1,
     FenceMyself: 2,
     CancelAction: 3,

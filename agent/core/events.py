@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.ids import ActionId, Instant, NodeId, PathId, RequestId
-from agent.core.messages import Command, Message, Report
+from agent.core.messages import ArbiterRecord, Command, Message, Report
 from agent.core.model import Cluster
-from agent.core.states import Outcome
+from agent.core.states import ArbiterOutcome, Outcome
 
 
 @dataclass(frozen=True)
 class HeartbeatHeard:
-    """An authentic heartbeat that echoes a recent one of mine came in on one comm path."""
+    """An authentic heartbeat came in on one comm path."""
 
     at: Instant
     peer: NodeId
     path: PathId
     incarnation: int  # of the peer's agent; another one is another life
-    answers: Instant  # when I sent the heartbeat that this one echoes
+    answers: Instant | None  # when I sent the recent heartbeat that it echoes; None: it proves no life
+    revision: int | None = None  # of the peer's report when it was sent
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,18 @@ class CommandGiven:
 
 
 @dataclass(frozen=True)
+class ArbiterAnswered:
+    """The arbiter answered, or didn't in time."""
+
+    at: Instant
+    request: int
+    outcome: ArbiterOutcome
+    record: ArbiterRecord | None = None  # as it is now
+    version: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class ConfigLoaded:
     """A checked configuration replaces the one before; nodes and paths are the same."""
 
@@ -116,6 +129,7 @@ Event = (
     | Persisted
     | PersistFailed
     | CommandGiven
+    | ArbiterAnswered
     | ConfigLoaded
     | Tick
     | Stopping

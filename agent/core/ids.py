@@ -13,6 +13,7 @@ RequestId = NewType("RequestId", str)  # an operator's request, unique for a min
 Instant = NewType("Instant", int)  # milliseconds of CLOCK_BOOTTIME: goes on while the machine sleeps
 
 NEVER = Instant(0)  # before anything happened
+FOREVER = Instant(2**62)
 
 
 def later(at: Instant, by_ms: int) -> Instant:

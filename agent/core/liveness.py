@@ -32,7 +32,9 @@ class Liveness:
         self._peers, self._dead_after_ms = peers, dead_after_ms
 
     def heard(self, event: HeartbeatHeard) -> list[Effect]:
-        """A counted heartbeat: its path is up and its peer alive."""
+        """A heartbeat that echoes mine: its path is up and its peer alive."""
+        if event.answers is None:
+            return []
         peer, effects = self._peers[event.peer], list[Effect]()
         if peer.standing is PeerStanding.LEFT and event.incarnation == peer.incarnation:
             return []  # a straggler of the life that said goodbye

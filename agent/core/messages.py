@@ -30,6 +30,34 @@ class Register:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VoteRecord:
+    """The newest vote of one voter for one hierarchy."""
+
+    hierarchy: HierarchyId
+    term: int = 0
+    candidate: NodeId | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArbiterRecord:
+    """What the arbiter holds for one hierarchy: its vote, and the newest register its writer knew."""
+
+    register: Register
+    term: int
+    candidate: NodeId | None  # None: released
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stance:
+    """What a node holds, gave up and promised of one hierarchy, in mode `majority`."""
+
+    claims: int = 0  # the term in which the sender owns it and asks to be granted; 0: it doesn't
+    gave_up: int = 0  # up to this term the sender will never again count a grant
+    vote: VoteRecord | None = None  # the sender's durable vote; whoever it is for is granted
+    kept: bool = False  # the register in the same report is durable there
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResourceReport:
     """One resource on the reporting node."""
 
@@ -44,6 +72,7 @@ class HierarchyReport:
     """One hierarchy on the reporting node."""
 
     register: Register
+    stance: Stance | None = None  # None in mode `none`
     phase: Phase
     probed: bool  # it is known what of it runs there
     eligible: bool  # could take it over now
@@ -104,4 +133,23 @@ class Reply:
     text: str
 
 
-Message = Forward | Reply
+@dataclass(frozen=True, kw_only=True)
+class VoteRequest:
+    """A candidate asks for a vote in a new term."""
+
+    hierarchy: HierarchyId
+    term: int
+    register: Register  # the newest the candidate knows
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteReply:
+    """A voter's answer; `term` is of its newest vote when it refuses."""
+
+    hierarchy: HierarchyId
+    term: int
+    granted: bool
+    register: Register  # the newest the voter knows
+
+
+Message = Forward | Reply | VoteRequest | VoteReply

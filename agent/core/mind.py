@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from agent.core.authority.contract import Authority
 from agent.core.authority.liveness_based import LivenessBased
+from agent.core.authority.quorum import QuorumBased
 from agent.core.authority.registers import after_reboot
+from agent.core.authority.state import ArbitrationLife, Claim, LeaseLife, QuorumLife, Stage
+from agent.core.authority.voter import binds_ms, fresh
 from agent.core.effects import CancelAction, Durable, Effect, Failure, Kind, Notice, Notify, Severity
 from agent.core.hierarchy import HierarchyMachine
 from agent.core.ids import ActionId, HierarchyId, Instant, NodeId, Tag
 from agent.core.liveness import Liveness, first_look
-from agent.core.messages import HierarchyReport, Register, Report
+from agent.core.messages import HierarchyReport, Register, Report, VoteRecord
 from agent.core.model import Cluster, Hierarchy
 from agent.core.placement import Candidate, View, fit_on
 from agent.core.state import (
@@ -20,7 +23,7 @@ from agent.core.state import (
     OwnershipLife,
     ResourceLife,
 )
-from agent.core.states import PeerStanding, Reason, ResourceState
+from agent.core.states import PeerStanding, Quorum, Reason, ResourceState
 
 RUNS = frozenset({ResourceState.ISP, ResourceState.ISU})
 
@@ -36,8 +39,11 @@ def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, sa
     lives = {spec.name: new_life(spec, me, at) for spec in cluster.hierarchies}
     for name, life in lives.items():
         life.in_part = same_boot and (registers[name].owner == me or name in durable.unfinished)
+    votes = {each.hierarchy: each for each in durable.votes}
+    quorum = begin_quorum(cluster, me, registers, votes, at)
     return NodeState(
         me=me,
+        quorum=quorum,
         cluster=cluster,
         stepped_at=at,
         peers=first_look(cluster, me, at),
@@ -45,6 +51,37 @@ def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, sa
         ownership=OwnershipLife(registers=registers),
         failures=[each for each in durable.failures if same_boot],
     )
+
+
+def begin_quorum(
+    cluster: Cluster,
+    me: NodeId,
+    registers: dict[HierarchyId, Register],
+    votes: dict[HierarchyId, VoteRecord],
+    at: Instant,
+) -> QuorumLife:
+    """A voter that has just started; what it owned in this boot it asks to be granted anew."""
+    life = QuorumLife()
+    binds = binds_ms(cluster.heartbeat.dead_after_ms, cluster.margin_ms)
+    for spec in cluster.hierarchies:
+        begin_voting(life, spec.name, votes.get(spec.name), at, binds)
+        register, vote = registers[spec.name], life.voters[spec.name].vote
+        if register.owner == me and vote.candidate == me and vote.term >= register.term:
+            patience_ms = cluster.heartbeat.dead_after_ms
+            life.claims[spec.name] = Claim(
+                LeaseLife(register.term), Stage.OWNING, since=at, expired_since=at, patience_ms=patience_ms
+            )
+        elif vote.candidate == me:
+            life.gave_up[spec.name] = vote.term
+    return life
+
+
+def begin_voting(
+    life: QuorumLife, name: HierarchyId, vote: VoteRecord | None, at: Instant, binds: int
+) -> None:
+    """The vote and the view of the arbiter for one hierarchy."""
+    life.voters[name] = fresh(vote or VoteRecord(hierarchy=name), at, binds)
+    life.arbiter[name] = ArbitrationLife()
 
 
 def new_life(spec: Hierarchy, me: NodeId, at: Instant) -> HierarchyLife:
@@ -106,9 +143,7 @@ class Mind:
             del state.hierarchies[gone], state.ownership.registers[gone]
             state.ownership.pending.pop(gone, None)
         self.liveness = Liveness(state.peers, cluster.heartbeat.dead_after_ms)
-        self.authority: Authority = LivenessBased(
-            state.me, state.ownership, cluster, lambda: self.state.failures, self._unfinished
-        )
+        self.authority = self._mode(cluster)
         self.machines = {
             spec.name: HierarchyMachine(spec, state.hierarchies[spec.name], self.new_action)
             for spec in cluster.hierarchies
@@ -117,6 +152,23 @@ class Mind:
     def _unfinished(self) -> tuple[HierarchyId, ...]:
         lives = ((name, each.life) for name, each in self.machines.items() if not each.is_down)
         return tuple(name for name, life in lives if life.in_part or life.goal is not Goal.PROBE)
+
+    def _mode(self, cluster: Cluster) -> Authority:
+        state = self.state
+        match cluster.quorum:
+            case Quorum.NONE:
+                return LivenessBased(state.me, state.ownership, cluster, lambda: state.failures, self._unfinished)
+            case Quorum.MAJORITY:
+                binds = binds_ms(cluster.heartbeat.dead_after_ms, cluster.margin_ms)
+                for spec in cluster.hierarchies:
+                    if spec.name not in state.quorum.voters:
+                        begin_voting(state.quorum, spec.name, None, state.stepped_at, binds)
+                for gone in set(state.quorum.voters) - set(state.hierarchies):
+                    del state.quorum.voters[gone], state.quorum.arbiter[gone]
+                    state.quorum.claims.pop(gone, None)
+                return QuorumBased(
+                    state.me, state.ownership, state.quorum, cluster, lambda: state.failures, state.peers, self._unfinished
+                )
 
     def new_action(self) -> ActionId:
         """The next action's id."""
@@ -150,6 +202,9 @@ class Mind:
             return "a resource can't be removed here"
         if not self.authority.able(at):
             return f"its store can't be written: {self.state.ownership.store_failed}"
+        in_sync = self.authority.register(name).in_sync
+        if in_sync and self.state.me not in in_sync:
+            return f"its replica lacks writes that {', '.join(in_sync)} may have"
         failure = self.failure(name, at)
         return f"{failure.tag} failed here: {failure.why}" if failure else ""
 
@@ -229,6 +284,7 @@ class Mind:
         machine = self.machines[name]
         return HierarchyReport(
             register=self.authority.register(name),
+            stance=self.authority.stance(name),
             phase=machine.phase,
             probed=machine.probed,
             eligible=not why_not,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.ids import HierarchyId, NodeId, PathId, Tag
-from agent.core.states import Quorum, Switchback
+from agent.core.states import OnAuthorityLost, Quorum, Switchback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,22 @@ class Cluster:
     hierarchies: tuple[Hierarchy, ...]
     heartbeat: Heartbeat = Heartbeat()
     quorum: Quorum = Quorum.NONE
+    witnesses: tuple[NodeId, ...] = ()  # among `nodes`: they vote and run nothing
+    arbiter: bool = False  # an outside vote is configured
+    takeover_margin_ms: int = 100  # how much later than a grant's end a candidate takes over
+    on_authority_lost: OnAuthorityLost = OnAuthorityLost.REBOOT
+    stop_within_ms: int = 0  # with OnAuthorityLost.STOP: every candidate waits that long too
     startup_grace_ms: int = 30_000  # how long a cold start waits for nodes not heard yet
+
+    @property
+    def voters(self) -> int:
+        """How many votes there are."""
+        return len(self.nodes) + (1 if self.arbiter else 0)
+
+    @property
+    def margin_ms(self) -> int:
+        """What a candidate waits beyond the end of a grant, for the old owner to be harmless."""
+        return self.takeover_margin_ms + self.stop_within_ms
 
     def hierarchy(self, name: HierarchyId) -> Hierarchy:
         """The hierarchy of that name; KeyError if there is none."""

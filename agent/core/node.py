@@ -15,6 +15,7 @@ from agent.core.effects import CancelAction, Durable, Effect, Kind, Publish, Say
 from agent.core.endings import finish
 from agent.core.events import (
     ActionFinished,
+    ArbiterAnswered,
     CommandGiven,
     ConfigLoaded,
     Event,
@@ -28,7 +29,7 @@ from agent.core.events import (
     Tick,
 )
 from agent.core.ids import Instant, NodeId, later
-from agent.core.messages import Forward, Reply
+from agent.core.messages import Forward, Reply, VoteReply, VoteRequest
 from agent.core.mind import Mind, new_state, notice
 from agent.core.model import Cluster
 from agent.core.reconcile import forget_failures, reconcile
@@ -82,6 +83,9 @@ class Node:
         due = [later(state.stepped_at, state.cluster.heartbeat.interval_ms)]
         if (silence := self._mind.liveness.next_deadline()) is not None:
             due.append(silence)
+        if (grant := self._mind.authority.next_deadline(state.stepped_at)) is not None:
+            due.append(grant)
+        due += [by for each in state.hierarchies.values() if (by := each.harmless_by) is not None]
         machines = self._mind.machines.values()
         due += [at for each in machines if (at := each.next_deadline(state.stepped_at)) is not None]
         return max(min(due), later(state.stepped_at, 1))
@@ -90,7 +94,10 @@ class Node:
         mind, at = self._mind, event.at
         match event:
             case HeartbeatHeard():
-                return mind.liveness.heard(event)
+                granted = mind.authority.heard(event)
+                return [*granted, *mind.liveness.heard(event)]
+            case ArbiterAnswered():
+                return mind.authority.arbiter_answered(event)
             case ReportHeard():
                 return self._hear_report(event)
             case PeerLeft():
@@ -130,11 +137,16 @@ class Node:
                 return forwarded(self._mind, event.peer, event.message, event.at)
             case Reply():
                 return replied(self._mind, event.message)
+            case VoteRequest():
+                return self._mind.authority.asked(event.peer, event.message, event.at)
+            case VoteReply():
+                return self._mind.authority.answered(event.peer, event.message, event.at)
 
     def _hear_report(self, event: ReportHeard) -> list[Effect]:
         if not self._mind.liveness.reported(event):
             return []
-        return self._mind.hear_registers(event.report, event.at)
+        heard = self._mind.hear_registers(event.report, event.at)
+        return [*heard, *self._mind.authority.reported(event.peer, event.at)]
 
     def _finish(self, event: ActionFinished) -> list[Effect]:
         for machine in self._mind.machines.values():

@@ -1,7 +1,8 @@
 """What this node does about each hierarchy, decided anew after every event from what it knows.
 
 Keeps: nothing of a hierarchy is started without authority over it (`Authority.standing`); what runs
-without authority is stopped; authority is given up only when everything is certainly down.
+without authority is stopped, or the node fences itself, before anybody else may start it; authority
+is given up only when everything is certainly down.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.core.authority.contract import Standing
-from agent.core.effects import Effect, Failure, Kind, Severity
+from agent.core.effects import Effect, Failure, FenceMyself, Kind, Severity
 from agent.core.hierarchy import HierarchyMachine
 from agent.core.ids import HierarchyId, Instant, NodeId, later
 from agent.core.mind import Mind, notice
 from agent.core.placement import decide
 from agent.core.state import Activity, Goal, Leaving, Trouble
-from agent.core.states import Phase, Reason, Switchback
+from agent.core.states import OnAuthorityLost, PeerStanding, Phase, Quorum, Reason, Switchback
 
 TRY_AGAIN_FIRST_MS, TRY_AGAIN_MOST_MS = 30_000, 600_000  # local tries while there is nowhere to go
 CALM_MS = 3_600_000  # after so long without trouble they begin anew
@@ -23,13 +24,16 @@ CALM_MS = 3_600_000  # after so long without trouble they begin anew
 
 def reconcile(mind: Mind, name: HierarchyId, at: Instant) -> list[Effect]:
     """The next steps for one hierarchy."""
-    machine = mind.machines[name]
-    if machine.life.goal is Goal.PROBE and not machine.probed:
-        return machine.advance(at)
+    machine, standing = mind.machines[name], mind.authority.standing(name, at)
+    probing = machine.life.goal is Goal.PROBE and not machine.probed
     if machine.life.stuck:
-        return []  # fencing: nothing else helps
-    match mind.authority.standing(name, at):
-        case Standing.SEEKING:
+        return machine.advance(at) if probing else []  # fencing: nothing else helps
+    if standing is Standing.NONE and _must_be_harmless(mind, machine):
+        return _be_harmless(mind, machine, at)
+    if probing:
+        return machine.advance(at)
+    match standing:
+        case Standing.SEEKING | Standing.EXPIRED:
             return []
         case Standing.HELD:
             return _as_owner(mind, machine, at)
@@ -95,7 +99,7 @@ def try_again(machine: HierarchyMachine) -> None:
 
 def _as_owner(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
     life, name = machine.life, machine.spec.name
-    life.free_since = None
+    life.free_since = life.wanted_until = life.harmless_by = None
     if life.leaving is not None:
         return _leave(mind, machine, life.leaving, at)
     if life.goal is not Goal.UP:
@@ -141,8 +145,10 @@ def _leave(mind: Mind, machine: HierarchyMachine, leaving: Leaving, at: Instant)
 def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
     life, name, effects = machine.life, machine.spec.name, list[Effect]()
     register = mind.authority.register(name)
-    life.leaving, life.trouble = None, None
+    life.leaving, life.trouble, life.harmless_by = None, None, None
     foreign = register.owner is not None or register.held
+    if register.owner == mind.state.me and machine.is_down and mind.state.cluster.quorum is Quorum.MAJORITY:
+        return mind.authority.release(name, at, successor=None, held=False)
     if life.goal is Goal.DOWN:
         effects += machine.advance(at)
     elif life.goal is Goal.UP or foreign or not machine.some_active:
@@ -152,16 +158,52 @@ def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> li
     return effects + _seek_if_ours(mind, machine, at)
 
 
+def _must_be_harmless(mind: Mind, machine: HierarchyMachine) -> bool:
+    """Does anything run here, or may it, that a majority allowed and now doesn't?"""
+    life = machine.life
+    if mind.state.cluster.quorum is not Quorum.MAJORITY or machine.is_down:
+        return False
+    ours = life.in_part if life.goal is Goal.PROBE else life.goal is Goal.UP or life.leaving is not None
+    return ours or life.harmless_by is not None
+
+
+def _be_harmless(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
+    """The authority for what runs here is gone: another node may start it after the margin."""
+    life, cluster = machine.life, mind.state.cluster
+    if cluster.on_authority_lost is OnAuthorityLost.STOP:
+        if life.harmless_by is None:
+            life.harmless_by, life.leaving = later(at, cluster.stop_within_ms), None
+        if at < life.harmless_by:
+            return machine.begin(Goal.DOWN, at)
+    life.stuck = True
+    reason = f"no authority over {machine.spec.name} any more"
+    told = notice(at, Kind.FENCING_MYSELF, Severity.ALARM, reason, machine.spec.name)
+    return [told, FenceMyself(reason)]
+
+
 def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
-    name, view = machine.spec.name, mind.view(machine.spec.name, at)
+    name, owner = machine.spec.name, mind.authority.register(machine.spec.name).owner
+    if owner is not None and mind.standing_of(owner) is PeerStanding.ALIVE:
+        machine.life.free_since = machine.life.wanted_until = None
+        return []  # what `decide` would say; asked here because it is so almost always
+    view = mind.view(name, at)
     verdict = decide(view)
     in_line = verdict.take or verdict.reason is Reason.NOT_FIRST
     machine.life.free_since = view.free_since if in_line else None
-    if not verdict.take:
+    reason = Reason.ASKED if _is_wanted(mind, machine, at) else verdict.reason
+    if not verdict.take and reason is not Reason.ASKED:
         return []
-    text = f"taking it: {verdict.reason.value}"
-    told = notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, text, name, reason=verdict.reason)
-    return [told, *mind.authority.seek(name, at)]
+    sought = mind.authority.seek(name, at)
+    told = notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, f"taking it: {reason.value}", name, reason=reason)
+    return [told, *sought] if sought else []
+
+
+def _is_wanted(mind: Mind, machine: HierarchyMachine, at: Instant) -> bool:
+    """Did an operator ask for it here, and nothing has answered that yet?"""
+    life = machine.life
+    if life.wanted_until is not None and at >= life.wanted_until:
+        life.wanted_until = None
+    return life.wanted_until is not None and not mind.why_not_fit(machine.spec.name, at)
 
 
 def _stay(machine: HierarchyMachine, trouble: Trouble, at: Instant, policy: str) -> list[Effect]:

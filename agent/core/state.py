@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from agent.core.authority.state import QuorumLife
 from agent.core.effects import Failure
 from agent.core.ids import NEVER, ActionId, HierarchyId, Instant, NodeId, PathId, RequestId, Tag
 from agent.core.messages import Register, Report
@@ -116,6 +117,8 @@ class HierarchyLife:
     told_at: Instant = NEVER  # when a peer last told a newer register
     free_since: Instant | None = None  # since when this node could take it, were it its turn
     better_since: Instant | None = None  # since when a node of higher priority is fit
+    wanted_until: Instant | None = None  # an operator wants it here: seek it until then
+    harmless_by: Instant | None = None  # without authority: everything must be down here by then
 
 
 @dataclass
@@ -155,6 +158,7 @@ class NodeState:
     peers: dict[NodeId, PeerLife]
     hierarchies: dict[HierarchyId, HierarchyLife]
     ownership: OwnershipLife
+    quorum: QuorumLife = field(default_factory=QuorumLife)
     failures: list[Failure] = field(default_factory=list)
     forwarded: dict[RequestId, ForwardedCommand] = field(default_factory=dict)
     next_action: int = 1

@@ -81,6 +81,24 @@ class Quorum(Enum):
     """Who must agree before a hierarchy may run."""
 
     NONE = "none"  # whoever is alive: allowed, shown as a permanent warning
+    MAJORITY = "majority"  # more than half of all nodes, witnesses and the arbiter
+
+
+class ArbiterOutcome(Enum):
+    """How a request to the arbiter ended."""
+
+    OK = "ok"
+    CONFLICT = "conflict"  # somebody else wrote; the answer holds what is there
+    UNANSWERED = "unanswered"  # nobody knows
+    REFUSED = "refused"  # permission, no such table or bucket: an operator must act
+
+
+class OnAuthorityLost(Enum):
+    """What a node does whose authority ran out while it runs something."""
+
+    REBOOT = "reboot"
+    POWEROFF = "poweroff"
+    STOP = "stop"  # remove everything within stop_within; candidates wait that long too
 
 
 class Reason(Enum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -123,6 +124,21 @@ def test_a_lost_call_was_applied_or_not_as_its_rule_says(
         client.delete_route(RouteTableId=world.route_tables[0], DestinationCidrBlock=world.destination)
     assert (target_of(aws_server, world.route_tables[0]) is None) == applied
     assert [call.fault for call in aws_server.control.journal("ec2:DeleteRoute")] == [rule.fault]
+
+
+def test_a_late_call_is_applied_when_it_is_released(
+    aws_server: AwsServer, world: World, session: boto3.Session
+) -> None:
+    aws_server.control.set_faults(Rule(operation="ec2:DeleteRoute", fault="late"))
+    with closing(impatient(session, aws_server)) as client, pytest.raises(ReadTimeoutError):
+        client.delete_route(RouteTableId=world.route_tables[0], DestinationCidrBlock=world.destination)
+    assert target_of(aws_server, world.route_tables[0]) is not None
+    aws_server.control.release_late()
+    for _ in range(200):
+        if target_of(aws_server, world.route_tables[0]) is None:
+            return
+        time.sleep(0.05)
+    pytest.fail("it was never applied")
 
 
 def test_a_call_that_waits_holds_up_no_other(aws_server: AwsServer, session: boto3.Session) -> None:

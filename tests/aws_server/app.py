@@ -36,6 +36,7 @@ class AwsApp:
         install()
         self.faults = Faults()
         self.stopping = threading.Event()
+        self._late = threading.Event()  # set when the calls that wait for it are to be applied
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._one_at_a_time = threading.Lock()
         self.applied: Callable[[str], None] = lambda _operation: None  # told after each call, in its thread
@@ -43,6 +44,7 @@ class AwsApp:
             "/_test/faults": self._faults,
             "/_test/journal": lambda _body: [asdict(call) for call in self.faults.journal()],
             "/_test/reset": self._reset,
+            "/_test/release-late": lambda _body: self.release_late(),
         }
 
     def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
@@ -65,6 +67,8 @@ class AwsApp:
                 hang_up(environ)
             case "drop-before":
                 hang_up(environ)
+            case "late" if not self.stopping.is_set():
+                self._late.wait(HANG_LIMIT_S)
         status, headers, content = self._apply(environ)
         self.applied(operation)
         if plan.fault == "drop-after":
@@ -72,6 +76,11 @@ class AwsApp:
         self.stopping.wait(plan.delay_after_s)
         start(status, headers)
         return [content]
+
+    def release_late(self) -> None:
+        """Let the calls that are late be applied now."""
+        released, self._late = self._late, threading.Event()
+        released.set()
 
     def _apply(self, environ: Environ) -> tuple[str, list[tuple[str, str]], bytes]:
         heads: list[tuple[str, list[tuple[str, str]]]] = []

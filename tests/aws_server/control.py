@@ -36,6 +36,10 @@ class Control:
         """Forget everything: AWS's resources, rules, journal."""
         self._ask("reset", {})
 
+    def release_late(self) -> None:
+        """Let the calls that are late be applied now."""
+        self._ask("release-late")
+
     def metadata_down(self, instance_id: str, *, down: bool) -> None:
         """Take one node's IMDS down, or bring it back."""
         self._ask("imds", {"instance_id": instance_id, "down": down})

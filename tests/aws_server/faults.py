@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
-Fault = Literal["none", "error", "drop-before", "drop-after", "hang"]
+Fault = Literal["none", "error", "drop-before", "drop-after", "late", "hang"]
 JOURNAL_LENGTH = 10_000
 
 
@@ -18,8 +18,8 @@ JOURNAL_LENGTH = 10_000
 class Rule:
     """What happens to the calls it matches. The delays of all matching rules add up, the first fault wins.
 
-    A `delay_before_s` longer than the client's patience makes a call that is applied after its
-    caller gave up.
+    A "late" call waits for `Control.release_late` before it is applied: by then its caller may have
+    given up. So does a `delay_before_s` longer than the caller's patience.
     """
 
     operation: str = "*"  # glob: "ec2:ReplaceRoute"; S3 and Route 53 read "s3:PUT /bucket/key"

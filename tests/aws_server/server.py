@@ -18,6 +18,7 @@ from tests.aws_server.world import REGION
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_s3 import S3Client
 
 WARM_UP = {"ec2": "describe_route_tables", "dynamodb": "list_tables", "s3": "list_buckets"}
 
@@ -49,6 +50,10 @@ class AwsServer:
         """A client for setting the scene; close it."""
         return cast("DynamoDBClient", self._client("dynamodb", key))
 
+    def s3(self, key: str = "AKIATEST") -> S3Client:
+        """A client for setting the scene; close it."""
+        return cast("S3Client", self._client("s3", key))
+
     def add_metadata(self, profile: Profile, host: str = "127.0.0.1", port: int = 0) -> MetadataServer:
         """An IMDS of its own for one node; ends with the server."""
         server = MetadataServer(profile, host, port)
@@ -62,6 +67,7 @@ class AwsServer:
     def close(self) -> None:
         """End every thread; calls that hang are broken off."""
         self._app.stopping.set()
+        self._app.release_late()
         for each in (*self._metadata, self._listener):
             each.close()
 

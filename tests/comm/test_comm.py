@@ -53,6 +53,7 @@ async def test_heartbeats_count_on_every_path_in_both_directions() -> None:
         heard = a.got(HeartbeatHeard)[-1]
         assert heard.peer == B
         assert heard.incarnation == b.comm.incarnation
+        assert heard.answers is not None
         assert 0 <= heard.at - heard.answers < HEARTBEAT.dead_after_ms
         assert a.comm.peer_info()[B].version == "0.1.0"
         assert a.comm.peer_info()[B].config_digest == "digest"
@@ -71,6 +72,7 @@ async def test_a_published_report_arrives_once_on_however_many_heartbeats_it_rid
         await until(lambda: paths_heard(b))
         a.comm.publish(report(1))
         await until(lambda: b.got(ReportHeard))
+        assert b.got(HeartbeatHeard)[-1].revision == b.got(ReportHeard)[-1].report.revision
         counted = len(b.got(HeartbeatHeard))
         await until(lambda: len(b.got(HeartbeatHeard)) > counted + 6)
         (heard,) = b.got(ReportHeard)
@@ -214,7 +216,8 @@ async def test_a_goodbye_is_told_once_and_nothing_of_that_life_is_heard_after_it
             await until(lambda: a.got(PeerLeft))
         left = a.events.index(a.got(PeerLeft)[0])
         assert a.got(PeerLeft) == [PeerLeft(a.got(PeerLeft)[0].at, B, b.comm.incarnation)]
-        assert not [event for event in a.events[left + 1 :] if isinstance(event, HeartbeatHeard)]
+        heard = [event for event in a.events[left + 1 :] if isinstance(event, HeartbeatHeard)]
+        assert not [event for event in heard if event.answers is not None]
         a.comm.send(B, FORWARD)
         await until(lambda: a.dropped("no-path") == 1)
         again = Agent(B, b.paths)
@@ -254,6 +257,7 @@ async def test_a_link_that_works_one_way_counts_in_neither_direction() -> None:
         )
         assert a.got(HeartbeatHeard)[-1].path == ENI_1
         assert a.dropped("unanswered") > 2
+        assert {each.path for each in a.uncounted() if each.at > cut_at} == {ENI_0}
         loss = a.comm.path_stats()[B][0].loss_percent
         assert loss is not None
         assert loss > 0

@@ -74,7 +74,7 @@ async def test_a_recording_replayed_later_is_no_event_to_those_who_heard_it_or_t
     assert len(a.events) == events
     again = Agent(A, paths)
     await replayed(recording, again, port)
-    assert again.events == []
+    assert again.uncounted() == again.events  # each may be one to echo, none is worth more
 
 
 @on_loop

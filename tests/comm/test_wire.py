@@ -33,7 +33,8 @@ from agent.comm.wire import (
     node_hash,
     path_hash,
 )
-from agent.core.ids import NodeId, PathId
+from agent.core.ids import HierarchyId, NodeId, PathId
+from agent.core.messages import Register, VoteReply, VoteRequest
 from tests.comm.world import ENI_0, ENI_1, FORWARD, KEYRING, OTHER_KEYRING, A, B, C, report
 
 LIFE, BODY = 77, b"what node A says"
@@ -202,6 +203,16 @@ def test_a_report_rides_on_a_heartbeat_and_must_be_the_one_it_names() -> None:
 def test_a_heartbeat_out_of_bounds_is_unreadable(wrong: dict[str, object]) -> None:
     with pytest.raises(BadDatagram):
         decode_heartbeat(encode_heartbeat(heartbeat(**wrong)))
+
+
+REGISTER = Register(hierarchy=HierarchyId("groupware"), term=3, revision=7, owner=A, in_sync=(A, B))
+VOTE_REQUEST = VoteRequest(hierarchy=REGISTER.hierarchy, term=4, register=REGISTER)
+VOTE_REPLY = VoteReply(hierarchy=REGISTER.hierarchy, term=4, granted=True, register=REGISTER)
+
+
+@pytest.mark.parametrize("message", [VOTE_REQUEST, VOTE_REPLY])
+def test_votes_travel_whole(message: VoteRequest | VoteReply) -> None:
+    assert decode_letter(encode_letter(7, message)) == (7, message)
 
 
 def test_a_newer_agents_extra_fields_are_no_obstacle_and_its_new_kinds_are_unreadable() -> None:

@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 from agent.comm.comm import Comm
 from agent.comm.keys import KEY_BYTES, Keyring
 from agent.config.model import PathAddresses
-from agent.core.events import Event
+from agent.core.events import Event, HeartbeatHeard
 from agent.core.ids import HierarchyId, Instant, NodeId, PathId, RequestId, Tag
 from agent.core.messages import Forward, HierarchyReport, Register, Report, ResourceReport, TakeOutOfService
 from agent.core.model import Heartbeat
@@ -103,7 +103,16 @@ class Agent:
         self.comm = Comm(me, paths, keyring, heartbeat, "digest", "0.1.0", clock_ms, self.events.append)
 
     def got(self, kind: type[_E]) -> list[_E]:
-        return [event for event in self.events if isinstance(event, kind)]
+        """What came in of one kind; of heartbeats those that count."""
+        return [
+            event
+            for event in self.events
+            if isinstance(event, kind) and getattr(event, "answers", True) is not None
+        ]
+
+    def uncounted(self) -> list[HeartbeatHeard]:
+        """Heartbeats that prove no life, but that the next of this agent's may echo."""
+        return [each for each in self.events if isinstance(each, HeartbeatHeard) and each.answers is None]
 
     def dropped(self, reason: str) -> int:
         return self.comm.counters().dropped.get(reason, 0)

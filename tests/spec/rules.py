@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from agent.core.effects import (
     Answer,
+    AskArbiter,
     CancelAction,
     Effect,
     FenceMyself,
@@ -42,13 +43,14 @@ ANSWER_WITHIN_MS = 5_000  # plus two intervals until somebody looks at the clock
 
 STAGES: tuple[tuple[type, ...], ...] = (
     (Persist,),
-    (Publish, Send, SayGoodbye),
+    (Publish, Send, AskArbiter, SayGoodbye),
     (FenceMyself,),
     (CancelAction,),
     (StartAction,),
     (Answer,),
     (Notify,),
 )
+ORDER = {kind: stage for stage, kinds in enumerate(STAGES) for kind in kinds}
 
 
 class Belief(Enum):

@@ -10,8 +10,9 @@ from enum import Enum
 from typing import Protocol
 
 from agent.core.effects import Effect, Persist
+from agent.core.events import ArbiterAnswered, HeartbeatHeard
 from agent.core.ids import HierarchyId, Instant, NodeId
-from agent.core.messages import Register
+from agent.core.messages import Register, Stance, VoteReply, VoteRequest
 
 
 class Standing(Enum):
@@ -20,6 +21,7 @@ class Standing(Enum):
     NONE = "none"
     SEEKING = "seeking"  # asked for, or waiting for the disk
     HELD = "held"
+    EXPIRED = "expired"  # the grants have run out: start nothing, ask anew, be harmless in time
 
 
 class Authority(Protocol):
@@ -44,6 +46,30 @@ class Authority(Protocol):
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
     ) -> list[Effect]:
         """Give it up (or, without an owner, record that it is held out of service)."""
+
+    def stance(self, hierarchy: HierarchyId) -> Stance | None:
+        """What heartbeats say of it, beside the register."""
+
+    def safe_until(self, hierarchy: HierarchyId) -> Instant:
+        """Until when it may run here, with the time to make it harmless: nobody else starts it before."""
+
+    def heard(self, event: HeartbeatHeard) -> list[Effect]:
+        """A peer's heartbeat came in; it may renew promises and grants."""
+
+    def reported(self, peer: NodeId, at: Instant) -> list[Effect]:
+        """A peer's newest report, beyond the registers in it (`hear` takes those)."""
+
+    def asked(self, peer: NodeId, message: VoteRequest, at: Instant) -> list[Effect]:
+        """A candidate wants this node's vote."""
+
+    def answered(self, peer: NodeId, message: VoteReply, at: Instant) -> list[Effect]:
+        """A voter answered this node."""
+
+    def arbiter_answered(self, event: ArbiterAnswered) -> list[Effect]:
+        """The arbiter answered, or didn't in time."""
+
+    def next_deadline(self, at: Instant) -> Instant | None:
+        """When time alone will bring something about."""
 
     def hear(self, register: Register, at: Instant) -> list[Effect]:
         """A peer told its newest register."""

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from agent.core.authority.contract import Standing
 from agent.core.authority.registers import is_newer, released, taken
 from agent.core.effects import Durable, Effect, Failure, Kind, Notice, Notify, Persist, Severity
-from agent.core.ids import HierarchyId, Instant, NodeId, later
-from agent.core.messages import Register
+from agent.core.events import ArbiterAnswered, HeartbeatHeard
+from agent.core.ids import FOREVER, HierarchyId, Instant, NodeId, later
+from agent.core.messages import Register, Stance, VoteReply, VoteRequest
 from agent.core.model import Cluster
 from agent.core.state import OwnershipLife, Pending
 
@@ -69,6 +70,38 @@ class LivenessBased:
         to = successor or "whoever fits"
         text = "released, and held out of service" if held else f"released to {to}"
         return [self.record(), _tell(register, Kind.OWNERSHIP_RELEASED, at, text)]
+
+    def stance(self, hierarchy: HierarchyId) -> Stance | None:  # noqa: ARG002
+        """Nothing beside the register: nobody votes."""
+        return None
+
+    def safe_until(self, hierarchy: HierarchyId) -> Instant:  # noqa: ARG002
+        """Nobody waits for a lost owner's time to run out, so no watchdog can be set by it."""
+        return FOREVER
+
+    def heard(self, event: HeartbeatHeard) -> list[Effect]:  # noqa: ARG002
+        """A heartbeat grants nothing."""
+        return []
+
+    def reported(self, peer: NodeId, at: Instant) -> list[Effect]:  # noqa: ARG002
+        """Registers are all there is."""
+        return []
+
+    def asked(self, peer: NodeId, message: VoteRequest, at: Instant) -> list[Effect]:  # noqa: ARG002
+        """Nobody votes."""
+        return []
+
+    def answered(self, peer: NodeId, message: VoteReply, at: Instant) -> list[Effect]:  # noqa: ARG002
+        """Nobody asked."""
+        return []
+
+    def arbiter_answered(self, event: ArbiterAnswered) -> list[Effect]:  # noqa: ARG002
+        """Nobody asked."""
+        return []
+
+    def next_deadline(self, at: Instant) -> Instant | None:  # noqa: ARG002
+        """Silences are liveness's to count."""
+        return None
 
     def hear(self, register: Register, at: Instant) -> list[Effect]:
         """Believe the newest; step down if it isn't mine any more."""

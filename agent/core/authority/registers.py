@@ -54,6 +54,11 @@ def released(register: Register, *, successor: NodeId | None, held: bool) -> Reg
     )
 
 
+def held_back(register: Register) -> Register:
+    """An ownerless register after an operator holds it out of service: the same term, for nobody voted."""
+    return replace(register, revision=register.revision + 1, successor=None, held=True)
+
+
 def after_reboot(register: Register, me: NodeId) -> Register:
     """What a rebooted machine knows: whatever it owned it doesn't run any more."""
     if register.owner != me:

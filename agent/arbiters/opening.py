@@ -1,0 +1,28 @@
+"""From parameters to an arbiter that works."""
+
+from __future__ import annotations
+
+from agent.arbiters.conditional import LIMIT_S, WRITE_SHARE, ConditionalArbiter
+from agent.arbiters.dynamodb import DynamoDbStore
+from agent.arbiters.parameters import DynamoDbParameters, S3Parameters
+from agent.arbiters.s3 import S3Store
+from agent.aws import AwsSession
+
+ArbiterParameters = DynamoDbParameters | S3Parameters
+
+
+def open_arbiter(
+    parameters: ArbiterParameters, cluster: str, *, region: str | None, limit_s: float = LIMIT_S
+) -> ConditionalArbiter:
+    """The arbiter of the cluster of that name; `region` is used where the parameters name none.
+
+    Call it in the event loop's thread, and `close` what it returns. Its AWS session is its own: a vote
+    doesn't wait for a kit's calls, nor they for it.
+    """
+    write_ms = round(limit_s * WRITE_SHARE * 1_000)  # a thread ends about when its caller gives up
+    aws = AwsSession(parameters.region or region, connect_timeout_ms=write_ms // 2, read_timeout_ms=write_ms)
+    match parameters:
+        case DynamoDbParameters():
+            return ConditionalArbiter(DynamoDbStore(parameters, cluster, aws), limit_s=limit_s)
+        case S3Parameters():
+            return ConditionalArbiter(S3Store(parameters, cluster, aws), limit_s=limit_s)

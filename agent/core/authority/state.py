@@ -1,0 +1,98 @@
+"""What a node knows of its authority in mode `quorum = "majority"`, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from agent.core.ids import NEVER, HierarchyId, Instant, NodeId
+from agent.core.messages import ArbiterRecord, VoteRecord, VoteReply
+
+
+@dataclass
+class VoterLife:
+    """One hierarchy's vote, and until when it binds."""
+
+    vote: VoteRecord
+    bound_until: Instant  # no vote for anybody else before this
+    vote_serial: int = 0  # of the Persist that holds the vote; it isn't told before that is done
+    register_serial: int = 0  # of the one that holds the register
+
+
+@dataclass
+class LeaseLife:
+    """A term of ownership: whose grants it rests on."""
+
+    term: int
+    until: dict[NodeId, Instant] = field(default_factory=dict)  # by voter; this node isn't among them
+
+
+@dataclass
+class ArbitrationLife:
+    """What is known of the arbiter's record."""
+
+    read: bool = False  # it was read at least once; record None then means that there is none
+    record: ArbiterRecord | None = None
+    version: str | None = None
+    seen_at: Instant = NEVER  # when this version was first seen
+    asked: int = 0  # id of the request under way; 0: none
+    asked_at: Instant = NEVER
+    asked_term: int = 0  # of a write under way; 0: a read
+    next_at: Instant = NEVER  # no request before this
+    trouble: str = ""  # why it doesn't answer
+
+
+class Stage(Enum):
+    """How far this node is with a term of its own."""
+
+    RECORDING = "recording"  # its own vote is on its way to the disk
+    ASKING = "asking"
+    OWNING = "owning"  # won; held once the register that says so is durable
+
+
+@dataclass
+class Claim:
+    """A term that this node campaigns for or owns."""
+
+    lease: LeaseLife
+    stage: Stage
+    since: Instant  # of the stage
+    despite_hold: bool = False  # an operator asked for it though it was held out of service
+    asked_at: Instant = NEVER  # ASKING: when the peers were last asked
+    serial: int = 0  # OWNING: of the Persist that holds the register of this term
+    expired_since: Instant | None = None  # OWNING: when the grants had run out
+    patience_ms: int = 0  # how long after that it is given up
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A peer's heartbeat that answers one of this node's, but whose report isn't at hand yet."""
+
+    incarnation: int
+    revision: int
+    answers: Instant
+
+
+@dataclass(frozen=True)
+class Owed:
+    """An answer to a candidate, to be sent once the vote is durable."""
+
+    serial: int
+    to: NodeId
+    reply: VoteReply
+
+
+@dataclass
+class QuorumLife:
+    """Authority in mode `majority`."""
+
+    voters: dict[HierarchyId, VoterLife] = field(default_factory=dict)
+    arbiter: dict[HierarchyId, ArbitrationLife] = field(default_factory=dict)
+    claims: dict[HierarchyId, Claim] = field(default_factory=dict)
+    gave_up: dict[HierarchyId, int] = field(default_factory=dict)
+    echoes: dict[NodeId, Echo] = field(default_factory=dict)
+    owed: list[Owed] = field(default_factory=list)
+    denials: dict[HierarchyId, int] = field(default_factory=dict)  # campaigns lost in a row
+    retry_at: dict[HierarchyId, Instant] = field(default_factory=dict)
+    durable_serial: int = 0  # of the newest Persist that is done
+    request: int = 0  # id of the newest one to the arbiter

@@ -1,0 +1,149 @@
+"""One seed from its beginning to its end: any fault, then healing, then service within a bound.
+
+A seed that fails is shrunk (faults are left out while it still fails) and can be written to a file,
+which `replay` runs again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.core.ids import HierarchyId
+from tests.simulation import faults as drawn
+from tests.simulation import options as options_of
+from tests.simulation.checkers import Violation
+from tests.simulation.faults import Fault, Faults
+from tests.simulation.options import Options
+from tests.simulation.world import World
+
+HEALED_WITHIN = 150  # times G: failures time out, machines boot, campaigns are tried again
+STAYS_FOR = 8  # times G
+
+
+@dataclass
+class Figures:
+    """What a run was worth."""
+
+    worlds: int = 0
+    simulated_ms: int = 0
+    grants: int = 0  # of the same time, in units of G
+    steps: int = 0
+    heartbeats: int = 0
+    writes: int = 0  # to the arbiter
+    faults: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, world: World, faults: int) -> None:
+        """One more."""
+        self.worlds += 1
+        self.simulated_ms += world.now
+        self.grants += world.now // world.options.grant_ms
+        self.steps += world.steps
+        self.heartbeats += world.network.heartbeats
+        self.writes += world.arbiter.writes
+        self.faults += faults
+        self.counts += world.checkers.counts
+        self.counts["takeovers"] += sum(
+            notice.kind.value == "ownership-taken" for _, _, notice in world.notices
+        )
+
+
+def live(options: Options, faults: list[Fault]) -> World:
+    """Raises Violation."""
+    with options_of.scaled(options.scale):
+        return _live(options, faults)
+
+
+def _live(options: Options, faults: list[Fault]) -> World:
+    world = World(options)
+    what = Faults(world)
+    what.schedule(faults)
+    last = faults[-1].at if faults else 0
+    try:
+        world.run(last + 5 * options.grant_ms)
+        what.heal()
+        bound_ms = HEALED_WITHIN * options.grant_ms
+        for spec in options.cluster.hierarchies:
+            if not world.run_until(lambda name=spec.name: well(world, name), bound_ms):  # type: ignore[misc]
+                raise Violation(
+                    f"(5) {spec.name} isn't well {bound_ms} ms after everything was: {seen(world)}"
+                )
+        world.run(STAYS_FOR * options.grant_ms)
+        for spec in options.cluster.hierarchies:
+            if not well(world, spec.name):
+                raise Violation(f"(5) {spec.name} was well, but not for long: {seen(world)}")
+    except (Violation, AssertionError) as broken:
+        broken.add_note(story(world))
+        raise
+    return world
+
+
+def well(world: World, name: HierarchyId) -> bool:
+    """In service on its owner and nowhere else; or held, and nowhere."""
+    agents = [each.agent for each in world.machines.values()]
+    registers = [each.node.mind.authority.register(name) for each in agents if each is not None]
+    if len(registers) < len(agents) or any(each != registers[0] for each in registers):
+        return False
+    running = [each.name for each in world.machines.values() if each.runs(name)]
+    if registers[0].held:
+        return not running
+    return running == world.serving(name) == world.holders(name) == [registers[0].owner]
+
+
+def seen(world: World) -> str:
+    """How each node stands."""
+    return "; ".join(
+        f"{name} {machine.agent.node.mind.authority.register(h.name) if machine.agent else 'no agent'}"
+        for h in world.cluster.hierarchies
+        for name, machine in world.machines.items()
+    )
+
+
+def story(world: World, last: int = 60) -> str:
+    """The last that was told."""
+    return "\n".join(
+        f"{at:>10} {node} {each.kind.value} {each.tag or each.hierarchy or each.peer or ''} {each.text}"
+        for at, node, each in world.notices[-last:]
+    )
+
+
+def fails(options: Options, faults: list[Fault]) -> AssertionError | None:
+    """How it fails, if it does."""
+    try:
+        live(options, faults)
+    except AssertionError as broken:
+        return broken
+    return None
+
+
+def shrunk(options: Options, faults: list[Fault], most_tries: int = 300) -> list[Fault]:
+    """Leave out what isn't needed for it to fail: halves first, then single faults."""
+    size, tries = max(1, len(faults) // 2), 0
+    while size:
+        start, smaller = 0, False
+        while start < len(faults) and tries < most_tries:
+            tries += 1
+            fewer = faults[:start] + faults[start + size :]
+            if fails(options, fewer) is not None:
+                faults, smaller = fewer, True
+            else:
+                start += size
+        size = size if smaller and tries < most_tries else size // 2
+    return faults
+
+
+def written(options: Options, faults: list[Fault], scale: int, directory: Path) -> Path:
+    """The scenario file of a failure."""
+    path = directory / f"seed-{options.seed}.txt"
+    lines = [f"seed {options.seed} scale {scale}", *map(str, faults)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def replay(path: Path) -> World:
+    """Live a scenario file; raises Violation."""
+    first, *lines = path.read_text().splitlines()
+    _, seed, _, scale = first.split()
+    return live(options_of.draw(int(seed), scale=int(scale)), [drawn.parse(line) for line in lines])

@@ -1,0 +1,91 @@
+"""A share of the seeds, small enough for every run; `make simulate SEEDS=2000` does many more.
+
+What the checkers look for is told at the top of `checkers`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.core.effects import Kind
+from agent.core.messages import BringInService
+from agent.core.states import OnAuthorityLost
+from tests.simulation import faults, mutants, options, run
+from tests.simulation.world import World
+
+SEEDS = int(os.environ.get("KAGE_SIMULATION_SEEDS", "6"))  # in each batch
+
+
+@pytest.mark.parametrize("batch", range(8))
+def test_whatever_breaks_one_node_at_most_owns_it_and_it_is_well_once_all_is(batch: int) -> None:
+    for seed in range(batch * SEEDS, (batch + 1) * SEEDS):
+        chosen = options.draw(seed, scale=100)
+        run.live(chosen, faults.draw(chosen))
+
+
+@pytest.fixture
+def healthy() -> World:
+    """Two nodes and an arbiter at the balanced preset, in service for a while."""
+    chosen = next(each for seed in range(100) if _is_reference(each := options.draw(seed, scale=1)))
+    world = World(replace(chosen, drift={}))
+    name = chosen.cluster.hierarchies[0].name
+    assert world.run_until(lambda: run.well(world, name), 30 * chosen.grant_ms)
+    world.run(10 * chosen.grant_ms)
+    return world
+
+
+def _is_reference(chosen: options.Options) -> bool:
+    cluster = chosen.cluster
+    reboots = cluster.on_authority_lost is OnAuthorityLost.REBOOT
+    return cluster.arbiter and len(cluster.nodes) == 2 == len(cluster.hierarchies) + 1 and reboots
+
+
+def test_while_peers_grant_enough_the_arbiter_is_not_written_not_even_by_a_switchover(healthy: World) -> None:
+    spec, writes = healthy.cluster.hierarchies[0], healthy.arbiter.writes
+    (owner,) = healthy.holders(spec.name)
+    other = next(node for node in healthy.cluster.nodes if node != owner)
+    healthy.run(200 * healthy.options.grant_ms)
+    healthy.command(owner, BringInService(hierarchy=spec.name, node=other))
+    assert healthy.run_until(lambda: healthy.holders(spec.name) == [other], healthy.options.grant_ms)
+    healthy.run(50 * healthy.options.grant_ms)
+    assert healthy.holders(spec.name) == [other]
+    assert healthy.arbiter.writes == writes
+
+
+def test_an_arbiter_that_is_away_is_told_once_and_moves_nothing(healthy: World) -> None:
+    spec, told = healthy.cluster.hierarchies[0], len(healthy.notices)
+    holders, starts = healthy.holders(spec.name), healthy.checkers.counts["starts"]
+    healthy.arbiter.away = True
+    healthy.run(600_000)
+    kinds = [notice.kind for _, _, notice in healthy.notices[told:]]
+    assert kinds == [Kind.ARBITER_TROUBLE] * len(healthy.cluster.nodes)
+    assert (holders, starts) == (healthy.holders(spec.name), healthy.checkers.counts["starts"])
+
+
+def test_a_killed_owner_is_followed_as_soon_as_its_time_and_the_margin_are_over(healthy: World) -> None:
+    spec, heartbeat = healthy.cluster.hierarchies[0], healthy.cluster.heartbeat
+    (owner,) = healthy.holders(spec.name)
+    killed_at, starts = healthy.now, healthy.checkers.counts["starts"]
+    healthy.power_off(owner)
+    assert healthy.run_until(lambda: healthy.checkers.counts["starts"] > starts, 10 * heartbeat.dead_after_ms)
+    bound_ms = heartbeat.dead_after_ms * 1.01 + healthy.cluster.takeover_margin_ms + 50
+    assert healthy.now - killed_at <= bound_ms + healthy.options.grant_ms // 40  # how often it is looked at
+
+
+def test_a_broken_protocol_is_noticed_and_shrunk_to_a_file_that_fails_again(
+    tmp_path: Path,
+) -> None:
+    with mutants.broken("expiry_is_not_looked_at"):
+        found = mutants.hunt("expiry_is_not_looked_at", range(60))
+        assert found is not None
+        chosen = options.draw(found[0], scale=100)
+        schedule = faults.draw(chosen)
+        shorter = run.shrunk(chosen, schedule, most_tries=20)
+        path = run.written(chosen, shorter, 100, tmp_path)
+        with pytest.raises(AssertionError):
+            run.replay(path)
+    assert len(shorter) < len(schedule)

@@ -1,0 +1,376 @@
+"""A cluster in memory: one agenda in real time, a drifting clock on each machine.
+
+Everything happens in an order fixed by time and then by sequence, so a seed is the same every time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from agent.core.authority.contract import Standing
+from agent.core.authority.quorum import QuorumBased
+from agent.core.effects import (
+    AskArbiter,
+    CancelAction,
+    Effect,
+    FenceMyself,
+    Notice,
+    Notify,
+    Persist,
+    Publish,
+    SayGoodbye,
+    Send,
+    StartAction,
+)
+from agent.core.events import ActionFinished, CommandGiven, Event, Persisted, PersistFailed, Stopping, Tick
+from agent.core.ids import ActionId, HierarchyId, NodeId, RequestId
+from agent.core.messages import Command
+from agent.core.node import Node
+from agent.core.states import Action, Outcome
+from tests.simulation.arbiter import Arbiter
+from tests.simulation.checkers import Checkers
+from tests.simulation.machine import Agent, Machine, Session
+from tests.simulation.mirror import Mirror
+from tests.simulation.network import Network
+from tests.simulation.options import Options
+
+
+class World:
+    """See the top of this file."""
+
+    def __init__(self, options: Options) -> None:
+        """Every machine is powered, and its agent starts in the first moments."""
+        self.options, self.cluster, self.now = options, options.cluster, 0
+        self._random = Random(options.seed)
+        self.machines = {name: Machine(name, options.drift.get(name, 0)) for name in options.cluster.nodes}
+        self.network = Network(self, self._random)
+        self.arbiter = Arbiter(self, self._random)
+        self.mirrors = {each.name: Mirror(self, each.name) for each in self.cluster.hierarchies}
+        self.checkers = Checkers(self)
+        self.notices: list[tuple[int, NodeId, Notice]] = []
+        self.lives, self.steps, self.requests = 0, 0, 0
+        self.bad_kits = 0.0  # share of actions that fail, hang, or that nobody answers
+        self._agenda: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._sequence = 0
+        for name in self.machines:
+            self.at(self._random.randrange(options.grant_ms), self.start, name)
+        if options.mirrored:
+            for mirror in self.mirrors.values():
+                self.at(options.grant_ms, mirror.turn)
+
+    # Time
+
+    def at(self, when: int, what: Callable[..., None], *args: Any) -> None:
+        """Do it then."""
+        self._sequence += 1
+        heapq.heappush(self._agenda, (when, self._sequence, what, args))
+
+    def run(self, ms: int) -> None:
+        """Let so many milliseconds pass."""
+        end, agenda = self.now + ms, self._agenda
+        while agenda and agenda[0][0] <= end:
+            when, _, what, args = heapq.heappop(agenda)
+            self.now = when
+            what(*args)
+        self.now = end
+
+    def run_until(self, holds: Callable[[], bool], within_ms: int) -> bool:
+        """Let time pass until something holds; False if it never does."""
+        end, pace_ms = self.now + within_ms, max(1, self.options.grant_ms // 40)
+        while not holds():
+            if self.now >= end:
+                return False
+            self.run(pace_ms)
+        return True
+
+    def wakes(self, machine: Machine, agent: Agent | None) -> int:
+        """When this agent can do something again; now or earlier, if it can."""
+        return max(machine.asleep_until, agent.stopped_until if agent is not None else 0)
+
+    def deliver(self, machine: Machine, ms: int, what: Callable[..., None], *args: Any) -> None:
+        """Bring something to whatever agent lives there by then."""
+        self.at(self.now + ms, self._deliver, machine, machine.boots, None, what, args)
+
+    def deliver_to(
+        self, machine: Machine, agent: Agent, ms: int, what: Callable[..., None], *args: Any
+    ) -> None:
+        """Bring something to this agent alone."""
+        self.at(self.now + ms, self._deliver, machine, machine.boots, agent, what, args)
+
+    def _deliver(
+        self,
+        machine: Machine,
+        boots: int,
+        agent: Agent | None,
+        what: Callable[..., None],
+        args: tuple[Any, ...],
+    ) -> None:
+        if (
+            not machine.powered
+            or machine.boots != boots
+            or (agent is not None and machine.agent is not agent)
+        ):
+            return
+        wakes = self.wakes(machine, machine.agent)
+        if wakes > self.now:
+            self.at(wakes, self._deliver, machine, boots, agent, what, args)
+        else:
+            what(*args)
+
+    # Machines and agents
+
+    def start(self, name: NodeId) -> None:
+        """Start the agent, if there is none."""
+        machine = self.machines[name]
+        if not machine.powered or machine.agent is not None:
+            return
+        at, same_boot = machine.clock(self.now), machine.disk_boot == machine.boots
+        node = Node.starting(name, self.cluster, machine.disk, at, same_boot=same_boot)
+        self.lives += 1
+        sessions = {peer: Session() for peer in self.cluster.nodes if peer != name}
+        agent = machine.agent = Agent(node, self.lives, sessions)
+        self.step(machine, agent, Tick(at))
+        self.network.beat(machine, agent)
+
+    def stop(self, name: NodeId) -> None:
+        """The agent ends in good order; what runs goes on, and is the operator's to look after."""
+        machine, agent = self.machines[name], self.machines[name].agent
+        if agent is None or self.wakes(machine, agent) > self.now:
+            return
+        self.step(machine, agent, Stopping(machine.clock(self.now)))
+        machine.unattended |= {h for h, tags in machine.occupied.items() if tags}
+        machine.agent, machine.bites_at = None, None
+
+    def crash(self, name: NodeId) -> None:
+        """The agent is killed; what runs goes on, what it was writing may or may not be on disk."""
+        machine, agent = self.machines[name], self.machines[name].agent
+        if agent is None:
+            return
+        if agent.writing and agent.to_persist and not machine.disk_full and self._random.random() < 0.5:
+            self._write(machine, agent.to_persist)
+        machine.agent = None
+
+    def power_off(self, name: NodeId) -> None:
+        """The machine is dead; nothing runs there."""
+        machine = self.machines[name]
+        machine.agent, machine.powered, machine.bites_at, machine.asleep_until = None, False, None, 0
+        machine.occupied.clear()
+        machine.working.clear()
+        machine.unattended.clear()
+
+    def boot(self, name: NodeId) -> None:
+        """The machine comes up, with an agent and a clock that starts anew."""
+        machine = self.machines[name]
+        if not machine.powered:
+            machine.powered, machine.boots, machine.booted_at = True, machine.boots + 1, self.now
+            self.start(name)
+
+    def sleep(self, name: NodeId, ms: int) -> None:
+        """The machine is suspended; what reaches it meanwhile waits, its watchdog too."""
+        machine = self.machines[name]
+        if machine.powered and machine.asleep_until <= self.now:
+            machine.asleep_until = machine.woke_at = self.now + ms
+            if machine.bites_at is not None:
+                machine.bites_at += ms
+            self.at(machine.asleep_until, self.checkers.woke, machine, machine.boots)
+
+    def command(self, name: NodeId, command: Command) -> None:
+        """An operator's command to one node's agent."""
+        machine = self.machines[name]
+        self.requests += 1
+        event = CommandGiven(machine.clock(self.now), RequestId(f"r{self.requests}"), command)
+        if machine.agent is not None and self.wakes(machine, machine.agent) <= self.now:
+            self.step(machine, machine.agent, event)
+
+    def amend(self, machine: Machine, agent: Agent, name: HierarchyId, in_sync: tuple[NodeId, ...]) -> None:
+        """The mirror's owner changes with whom it is in sync."""
+        authority = agent.node.mind.authority
+        assert isinstance(authority, QuorumBased)
+        for effect in authority.amend(name, in_sync=in_sync):
+            self._carry_out(machine, agent, effect)
+
+    # The watchdog
+
+    def feed(self, machine: Machine, agent: Agent) -> None:
+        """Only while nothing runs, or authority lasts for longer than the watchdog takes to bite."""
+        if machine.bites_at is None or machine.agent is not agent:
+            return
+        takes_ms, mind, at = self.watchdog_ms, agent.node.mind, machine.clock(self.now)
+        safe = all(
+            each.is_down or mind.authority.safe_until(name) - at >= takes_ms
+            for name, each in mind.machines.items()
+        )
+        if safe:
+            machine.bites_at = self.now + takes_ms
+
+    @property
+    def watchdog_ms(self) -> int:
+        """So short that one lost heartbeat doesn't keep the agent from feeding it."""
+        heartbeat = self.cluster.heartbeat
+        spare_ms = heartbeat.dead_after_ms - 3 * heartbeat.interval_ms
+        return spare_ms * 4 // 5 + self.cluster.takeover_margin_ms
+
+    def _arm(self, machine: Machine, agent: Agent) -> None:
+        if machine.bites_at is None:
+            machine.bites_at = self.now + self.watchdog_ms
+            self.at(machine.bites_at, self._bite, machine, machine.boots)
+        self._feed_often(machine, agent)
+
+    def _feed_often(self, machine: Machine, agent: Agent) -> None:
+        if machine.agent is agent and machine.bites_at is not None and agent.feeds_at <= self.now:
+            if (wakes := self.wakes(machine, agent)) <= self.now:
+                self.feed(machine, agent)
+            agent.feeds_at = max(self.now + max(1, self.watchdog_ms // 4), wakes)
+            self.at(agent.feeds_at, self._feed_often, machine, agent)
+
+    def _bite(self, machine: Machine, boots: int) -> None:
+        if machine.bites_at is None or machine.boots != boots or not machine.powered:
+            return
+        if machine.bites_at > self.now:
+            self.at(machine.bites_at, self._bite, machine, boots)
+        else:
+            self._die(machine, "the watchdog")
+
+    def _die(self, machine: Machine, of: str) -> None:
+        self.checkers.count(f"reset by {of}")
+        self.power_off(machine.name)
+        self.at(self.now + self._random.randrange(2, 30) * self.options.grant_ms, self.boot, machine.name)
+
+    # One step
+
+    def step(self, machine: Machine, agent: Agent, event: Event) -> None:
+        """Give a node an event, carry its effects out, let the checkers look."""
+        if machine.agent is not agent:
+            return
+        self.steps += 1
+        effects = agent.node.step(event)
+        self.checkers.stepped(machine, agent, effects)
+        for effect in effects:
+            self._carry_out(machine, agent, effect)
+            if machine.agent is not agent:
+                return
+        if machine.bites_at is not None:
+            self._feed_often(machine, agent)
+        agent.deadline = agent.node.next_deadline()
+        due = machine.when(agent.deadline)
+        if due < agent.tick_due:
+            agent.tick_due = due
+            self.at(due, self._tick, machine, agent)
+
+    def _tick(self, machine: Machine, agent: Agent) -> None:
+        if machine.agent is not agent or agent.tick_due > self.now:
+            return
+        if (wakes := self.wakes(machine, agent)) > self.now:
+            agent.tick_due = wakes
+            self.at(wakes, self._tick, machine, agent)
+            return
+        agent.tick_due, at = 1 << 62, machine.clock(self.now)
+        if at >= agent.deadline:
+            self.step(machine, agent, Tick(at))
+        else:
+            agent.tick_due = machine.when(agent.deadline)
+            self.at(agent.tick_due, self._tick, machine, agent)
+
+    def _carry_out(self, machine: Machine, agent: Agent, effect: Effect) -> None:
+        match effect:
+            case Persist():
+                agent.to_persist = effect
+                self._persist(machine, agent)
+            case Publish(report):
+                agent.report = report
+                self.network.speak(machine, agent)
+            case Send(to, message):
+                self.network.send(machine, agent, to, message)
+            case AskArbiter():
+                self.arbiter.ask(machine, agent, effect)
+            case SayGoodbye():
+                agent.leaving = True
+                self.network.speak(machine, agent)
+            case StartAction():
+                self._act(machine, agent, effect)
+            case CancelAction(action):
+                self.deliver_to(
+                    machine, agent, 1, self._end, machine, agent, action, Outcome.CANCELLED, False
+                )
+            case FenceMyself():
+                self._die(machine, "itself")
+            case Notify(notice):
+                self.notices.append((self.now, machine.name, notice))
+
+    def _persist(self, machine: Machine, agent: Agent) -> None:
+        """One write at a time; of those that wait only the newest is written."""
+        if not agent.writing:
+            agent.writing = True
+            self.deliver_to(
+                machine, agent, machine.persist_ms, self._written, machine, agent, agent.to_persist
+            )
+
+    def _written(self, machine: Machine, agent: Agent, persist: Persist) -> None:
+        agent.writing, at = False, machine.clock(self.now)
+        if agent.to_persist is persist:
+            agent.to_persist = None
+        if machine.disk_full:
+            self.step(machine, agent, PersistFailed(at, persist.serial, "no space left on device"))
+        else:
+            self._write(machine, persist)
+            self.step(machine, agent, Persisted(at, persist.serial))
+        if agent.to_persist is not None and machine.agent is agent:
+            self._persist(machine, agent)
+
+    @staticmethod
+    def _write(machine: Machine, persist: Persist) -> None:
+        machine.disk, machine.disk_boot = persist.durable, machine.boots
+
+    def _act(self, machine: Machine, agent: Agent, start: StartAction) -> None:
+        agent.actions[start.id] = start
+        if start.action in {Action.RESTORE, Action.RECOVER}:
+            self.checkers.starts(machine, agent, start)
+            machine.occupied.setdefault(start.hierarchy, set()).add(start.tag)
+            self._arm(machine, agent)
+        if start.action is not Action.CHECK:
+            machine.working.discard(start.tag)
+        dice, takes_ms = self._random.random(), max(1, start.limit_ms // 400) * machine.slow
+        outcome: Outcome | None = None
+        if dice < self.bad_kits / 3:
+            outcome = Outcome.FAILED
+        elif dice < self.bad_kits * 2 / 3 or takes_ms > start.limit_ms:
+            outcome, takes_ms = Outcome.TIMED_OUT, start.limit_ms
+        elif dice < self.bad_kits and start.action not in {Action.REMOVE, Action.FORCE_REMOVE}:
+            outcome = Outcome.UNKNOWN
+        self.deliver_to(machine, agent, takes_ms, self._end, machine, agent, start.id, outcome, True)
+
+    def _end(
+        self, machine: Machine, agent: Agent, action: ActionId, outcome: Outcome | None, ran: bool
+    ) -> None:
+        """`outcome` None: as it really is; `ran`: it went to its end."""
+        start = agent.actions.pop(action, None)
+        if start is None:
+            return
+        if outcome is None:
+            down = start.action is Action.CHECK and start.tag not in machine.working
+            outcome = Outcome.FAILED if down else Outcome.OK
+        if outcome is Outcome.OK and start.action in {Action.RESTORE, Action.RECOVER}:
+            machine.working.add(start.tag)
+        elif outcome is Outcome.OK and start.action is not Action.CHECK:
+            machine.occupied.get(start.hierarchy, set()).discard(start.tag)
+        self.step(machine, agent, ActionFinished(machine.clock(self.now), action, outcome, "as drawn"))
+
+    # What is so
+
+    def serving(self, name: HierarchyId) -> list[NodeId]:
+        """The machines on which every resource of it works."""
+        tags = {each.tag for each in self.cluster.hierarchy(name).resources}
+        return [each.name for each in self.machines.values() if each.powered and tags <= each.working]
+
+    def holders(self, name: HierarchyId) -> list[NodeId]:
+        """The nodes that have authority over it, as each counts itself."""
+        return [
+            each.name
+            for each in self.machines.values()
+            if each.agent is not None
+            and name in each.agent.node.state.quorum.claims
+            and each.agent.node.mind.authority.standing(name, each.clock(self.now)) is Standing.HELD
+        ]
