@@ -157,7 +157,9 @@ class Mind:
         state = self.state
         match cluster.quorum:
             case Quorum.NONE:
-                return LivenessBased(state.me, state.ownership, cluster, lambda: state.failures, self._unfinished)
+                return LivenessBased(
+                    state.me, state.ownership, cluster, lambda: state.failures, self._unfinished
+                )
             case Quorum.MAJORITY:
                 binds = binds_ms(cluster.heartbeat.dead_after_ms, cluster.margin_ms)
                 for spec in cluster.hierarchies:
@@ -167,7 +169,13 @@ class Mind:
                     del state.quorum.voters[gone], state.quorum.arbiter[gone]
                     state.quorum.claims.pop(gone, None)
                 return QuorumBased(
-                    state.me, state.ownership, state.quorum, cluster, lambda: state.failures, state.peers, self._unfinished
+                    state.me,
+                    state.ownership,
+                    state.quorum,
+                    cluster,
+                    lambda: state.failures,
+                    state.peers,
+                    self._unfinished,
                 )
 
     def new_action(self) -> ActionId:
