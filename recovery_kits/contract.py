@@ -143,6 +143,7 @@ class Kit(ABC, Generic[P]):
     summary: ClassVar[str]  # one line for people
     Parameters: ClassVar[type[Any]]  # frozen keyword-only dataclass; see agent.config.reader for its types
     uses_aws: ClassVar[bool] = False  # True: the agent loads its AWS client before it is urgent
+    reasserts: ClassVar[bool] = False  # True: a former owner's late call may undo it; see `reassert`
     default_check_interval_ms: ClassVar[int] = 10_000  # where the TOML has no check_interval
 
     def __init__(self, parameters: P, tools: Tools) -> None:
@@ -177,6 +178,10 @@ class Kit(ABC, Generic[P]):
     async def recover(self) -> None:
         """Repair it in place; default: remove, then restore."""
         await self.remove()
+        await self.restore()
+
+    async def reassert(self) -> None:
+        """Say once more what another node's late call may have undone; only where `reasserts`."""
         await self.restore()
 
     async def validate(self) -> list[Finding]:

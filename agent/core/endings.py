@@ -11,7 +11,7 @@ Keeps:
 from __future__ import annotations
 
 from agent.core.effects import Effect, FenceMyself, Kind, Severity
-from agent.core.hierarchy import HierarchyMachine
+from agent.core.hierarchy import REASSERT_AFTER_MS, HierarchyMachine
 from agent.core.ids import Instant, Tag, later
 from agent.core.model import Resource
 from agent.core.state import Activity, Goal, ResourceLife, RunningAction, Trouble
@@ -33,7 +33,7 @@ def finish(machine: HierarchyMachine, tag: Tag, outcome: Outcome, detail: str, a
         case Action.CHECK if not life.probed:
             _probed(machine, life, outcome, detail)
             return effects
-        case Action.CHECK:
+        case Action.CHECK | Action.REASSERT:
             return effects + _checked(machine, spec, life, outcome, detail, at)
         case Action.RESTORE:
             return effects + _restored(machine, spec, life, outcome, detail, at)
@@ -47,8 +47,8 @@ def finish(machine: HierarchyMachine, tag: Tag, outcome: Outcome, detail: str, a
 def _tell_end(
     machine: HierarchyMachine, tag: Tag, ended: RunningAction, outcome: Outcome, detail: str, at: Instant
 ) -> list[Effect]:
-    """Every action but a check is worth telling."""
-    if ended.action is Action.CHECK:
+    """Every action is worth telling but those that, when all is well, change nothing."""
+    if ended.action in {Action.CHECK, Action.REASSERT}:
         return []
     text = f"{ended.action.value}: {outcome.value}" + (f": {detail}" if detail else "")
     severity = Severity.INFO if outcome in {Outcome.OK, Outcome.CANCELLED} else Severity.WARNING
@@ -167,6 +167,8 @@ def _restored(
     match outcome:
         case Outcome.OK:
             life.retries, life.check_at = 0, later(at, spec.check_interval_ms)
+            if spec.reasserts:
+                life.reassert_at = tuple(later(at, each) for each in REASSERT_AFTER_MS)
             return _fine(machine, spec, life, at)
         case Outcome.UNKNOWN:
             life.activity = Activity.UNKNOWN

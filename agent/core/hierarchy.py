@@ -20,6 +20,7 @@ from agent.core.state import Activity, Goal, HierarchyLife, ResourceLife, Runnin
 from agent.core.states import Action, Phase, ResourceState
 
 REMOVALS = frozenset({Action.REMOVE, Action.FORCE_REMOVE})
+REASSERT_AFTER_MS = (1_000, 5_000, 30_000)  # a former owner's last call may be applied as late as that
 
 
 class HierarchyMachine:
@@ -95,7 +96,7 @@ class HierarchyMachine:
             case Goal.PROBE:
                 return self._probe(at)
             case Goal.UP:
-                return [*self._up(at), *self._check_due(at), *self._arrive(at)]
+                return [*self._up(at), *self._reassert_due(at), *self._check_due(at), *self._arrive(at)]
             case Goal.DOWN:
                 return self._down(at)
 
@@ -108,6 +109,7 @@ class HierarchyMachine:
             for spec, life in self.each()
             if life.running is None and (spec.check_interval_ms or life.activity is not Activity.ACTIVE)
         ]
+        due += [life.reassert_at[0] for life in self.life.resources.values() if life.reassert_at]
         return min((at for at in due if at > now), default=None)
 
     # The steps
@@ -142,6 +144,15 @@ class HierarchyMachine:
             and spec.check_interval_ms
             and at >= life.check_at
         ]
+
+    def _reassert_due(self, at: Instant) -> list[Effect]:
+        effects = list[Effect]()
+        for spec, life in self.each():
+            idle = life.running is None and life.activity is Activity.ACTIVE
+            if idle and life.reassert_at and at >= life.reassert_at[0]:
+                life.reassert_at = tuple(each for each in life.reassert_at if each > at)
+                effects.append(self.start(spec, Action.REASSERT, at))
+        return effects
 
     def _arrive(self, at: Instant) -> list[Effect]:
         if self.life.arrived or not self.all_active:
@@ -233,6 +244,7 @@ class HierarchyMachine:
         self.life.trouble = None
         for life in self.life.resources.values():
             life.needs_recovery, life.timeouts, life.retries = False, 0, 0
+            life.reassert_at = ()
             life.retry_at = self.life.goal_since
 
     def _report(self, spec: Resource) -> ResourceReport:
@@ -249,7 +261,7 @@ class HierarchyMachine:
         else:
             state, why = ResourceState.UNKNOWN, life.unknown_why
         action = life.running.action if life.running else None
-        shown = action if action is not Action.CHECK else None  # a check in progress is no news
+        shown = action if action not in {Action.CHECK, Action.REASSERT} else None  # they change nothing
         return ResourceReport(tag=spec.tag, state=state, action=shown, why=why[:120])
 
 
@@ -264,3 +276,5 @@ def limit_ms(limits: Limits, action: Action) -> int:
             return limits.check_ms
         case Action.RECOVER:
             return limits.recover_ms
+        case Action.REASSERT:
+            return limits.restore_ms

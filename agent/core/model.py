@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.ids import HierarchyId, NodeId, PathId, Tag
-from agent.core.states import OnAuthorityLost, Quorum, Switchback
+from agent.core.states import Fencing, OnAuthorityLost, Quorum, Switchback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,15 @@ class Resource:
     max_recoveries: int = 3  # more than so many local recoveries …
     recovery_window_ms: int = 3_600_000  # … within this long are a failover
     failover: bool = True  # a failure that can't be mended here moves the hierarchy
+    reasserts: bool = False  # others may undo it late (an API without compare-and-set): say it again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """An operator is asked before a hierarchy is taken from an owner that is lost."""
+
+    within_ms: int  # after so long without an answer …
+    default: bool  # … this is the answer; True: take it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +57,7 @@ class Hierarchy:
     switchback: Switchback = Switchback.INTELLIGENT
     switchback_after_ms: int = 5_000  # automatic: the better node must have been fit for so long
     failure_timeout_ms: int = 600_000  # how long a node that failed to run it is not tried again
+    confirm: Confirmation | None = None  # None: nobody is asked
 
     def rank(self, node: NodeId) -> int:
         """0 for the node of highest priority."""
@@ -85,6 +95,8 @@ class Cluster:
     takeover_margin_ms: int = 100  # how much later than a grant's end a candidate takes over
     on_authority_lost: OnAuthorityLost = OnAuthorityLost.REBOOT
     stop_within_ms: int = 0  # with OnAuthorityLost.STOP: every candidate waits that long too
+    fencing: Fencing = Fencing.NONE  # of a lost owner
+    isolation_check: bool = False  # a node that reaches too little of the outside doesn't campaign
     startup_grace_ms: int = 30_000  # how long a cold start waits for nodes not heard yet
 
     @property

@@ -68,6 +68,7 @@ class ResourceLife:
     retry_at: Instant = NEVER  # an action that nobody answered isn't tried before this
     retries: int = 0
     timeouts: int = 0  # checks out of time in a row
+    reassert_at: tuple[Instant, ...] = ()  # when it is to be said once more; the next first
     recoveries: list[Instant] = field(default_factory=list)  # local recoveries within the window
 
 

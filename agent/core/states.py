@@ -31,6 +31,7 @@ class Action(Enum):
     FORCE_REMOVE = "force-remove"  # the last try before the node fences itself
     CHECK = "quick-check"
     RECOVER = "recover"
+    REASSERT = "reassert"  # say once more, soon after a restore, what a former owner may yet overwrite
 
 
 class Outcome(Enum):
@@ -101,6 +102,14 @@ class OnAuthorityLost(Enum):
     STOP = "stop"  # remove everything within stop_within; candidates wait that long too
 
 
+class Fencing(Enum):
+    """What becomes of an owner that is lost, before another node takes its hierarchy up."""
+
+    NONE = "none"  # nothing: no fencing is configured
+    BESIDE = "beside"  # it is fenced, and nothing waits for that: a majority's grants suffice
+    REQUIRED = "required"  # nothing is started before there is evidence that it is harmless
+
+
 class Reason(Enum):
     """Why a node takes a hierarchy or leaves it alone."""
 
@@ -116,3 +125,6 @@ class Reason(Enum):
     NOT_FIT = "this node isn't fit to run it"
     WAITING = "waiting for nodes that were not heard yet"
     NOT_FIRST = "another node comes first"
+    ISOLATED = "this node reaches too little of the outside"
+    CONFIRMING = "an operator is asked first"
+    FENCING = "its lost owner isn't fenced yet"

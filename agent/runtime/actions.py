@@ -128,6 +128,8 @@ async def _call(kit: Kit[Any], action: Action) -> Check:
             await kit.force_remove()
         case Action.RECOVER:
             await kit.recover()
+        case Action.REASSERT:
+            await kit.reassert()
     return Check.ok()
 
 
