@@ -121,6 +121,7 @@ class Facade:
                 else "warning",  # it isn't dead: it answers
                 config_digest=agent.config.digest,
                 version=agent.version,
+                keys=[key_id.hex() for key_id in agent.comm.key_ids],
             )
         peer, info = node.state.peers[name], agent.comm.peer_info().get(name)
         paths = [
@@ -144,6 +145,7 @@ class Facade:
             paths=paths,
             config_digest=info.config_digest if info else "",
             version=info.version if info else "",
+            keys=[key_id.hex() for key_id in info.keys] if info else [],
         )
 
     def _hierarchy_view(self, node: Node, spec: Hierarchy) -> HierarchyView:

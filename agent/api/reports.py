@@ -31,6 +31,7 @@ class NodeView:
     paths: list[PathView] = field(default_factory=list)
     config_digest: str = ""
     version: str = ""
+    keys: list[str] = field(default_factory=list)  # ids of the cluster keys it holds; the first seals
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import logging
 import signal
@@ -117,8 +118,10 @@ async def _tell_systemd(agent: Agent) -> None:
 async def _reload_on_change(agent: Agent, reloader: Reloader, changes: asyncio.Queue[None]) -> None:
     await agent.running.wait()
     watching = await asyncio.to_thread(import_module, "agent.runtime.configwatch")
-    with watching.ConfigWatch(agent.config.source, lambda: _put_one(changes)):
-        _put_one(changes)  # it may have changed since it was read
+    with contextlib.ExitStack() as stack:
+        for path in (agent.config.source, agent.config.key_file):
+            stack.enter_context(watching.ConfigWatch(path, lambda: _put_one(changes)))
+        _put_one(changes)  # they may have changed since they were read
         while True:
             await changes.get()
             await reloader.changed()

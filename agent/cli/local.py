@@ -18,18 +18,23 @@ def run_agent(options: Namespace) -> int:
 
 
 def make_key(options: Namespace) -> int:
-    """Write a new cluster key; never over an old one."""
-    from agent.comm.keys import KeyFileError, generate  # noqa: PLC0415 (loads the ciphers)
+    """Write a new cluster key, never over an old one; or take one step of a rotation."""
+    from agent.comm import keys  # noqa: PLC0415 (loads the ciphers)
 
+    step, then = {
+        "add": (keys.add, "a second key; copy the file to every node over a safe way, then --promote"),
+        "promote": (keys.promote, "the keys changed places; once all nodes have done it: --drop-old"),
+        "drop_old": (keys.drop_old, "the old key is gone"),
+    }.get(options.step, (keys.generate, "a new key, mode 0400; copy it to every node over a safe way"))
     try:
-        generate(options.file)
-    except KeyFileError as exc:
+        ring = step(options.file)
+    except keys.KeyFileError as exc:
         complain(str(exc))
         return exits.REFUSED
     if options.json:
-        print_json({"file": str(options.file)})
+        print_json({"file": str(options.file), "keys": [key_id.hex() for key_id in ring.ids]})
     else:
-        sys.stdout.write(f"{options.file}: a new key, mode 0400; copy it to every node over a safe way\n")
+        sys.stdout.write(f"{options.file}: {then}\n{ring}\n")
     return exits.OK
 
 

@@ -115,8 +115,15 @@ def _preparing(verb: Verb, shared: ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=summary, description=summary, epilog=EXITS, parents=[shared])
         action.set_defaults(run=f"config:{name}")
-    keygen = verb("keygen", "local:make_key", "make the cluster's key, once, on one node")
+    keygen = verb("keygen", "local:make_key", "make the cluster's key, once, on one node; or rotate it")
     keygen.add_argument("file", type=Path, nargs="?", default=Path(KEY_FILE), metavar="FILE")
+    steps = keygen.add_mutually_exclusive_group()
+    for option, step, summary in (
+        ("--add", "add", "add a fresh second key, which opens and doesn't seal yet"),
+        ("--promote", "promote", "let the second key seal: on every node, once all have both"),
+        ("--drop-old", "drop_old", "drop the key that seals no more: on every node, once all were promoted"),
+    ):
+        steps.add_argument(option, dest="step", action="store_const", const=step, help=summary)
     replay = verb("replay", "local:walk_again", "walk a journal again, decision by decision")
     replay.add_argument("file", type=Path, metavar="FILE")
     verb("version", "local:show_version", "print the version")

@@ -54,7 +54,8 @@ def status_page(report: StatusReport, *, terminal: bool) -> Page:
 
 def nodes_page(report: StatusReport, *, terminal: bool) -> Page:
     """The whole of `kage nodes`: status's table of nodes with all that is known of them and their paths."""
-    nodes = [_title("NODE", "COMM", "STANDING", "VERSION", "CONFIG")]
+    nodes = [_title("NODE", "COMM", "STANDING", "VERSION", "CONFIG", "KEYS")]
+    sealing = {node.keys[0] for node in report.nodes if node.keys}
     for node in report.nodes:
         same = node.config_digest in {"", report.config_digest}
         nodes.append(
@@ -64,6 +65,7 @@ def nodes_page(report: StatusReport, *, terminal: bool) -> Page:
                 Cell(STANDINGS.get(node.standing, node.standing)),
                 Cell(node.version or "-"),
                 Cell(node.config_digest or "-", "" if same else "yellow"),
+                Cell(", ".join(node.keys) or "-", "yellow" if len(sealing) > 1 else ""),
             )
         )
     paths = [_title("TO", "PATH", "STATE", "RTT", "LOSS", "PRIORITY", "LOCAL", "REMOTE")]

@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar, assert_never
 
 import msgspec
 
+from agent.comm.keys import KEY_ID_BYTES, MAX_KEYS
 from agent.comm.wire import BadDatagram, Reason
 from agent.core.ids import RequestId
 from agent.core.messages import (
@@ -31,6 +32,7 @@ MAX_ECHOES = 4  # lives of one peer that are answered at a time
 MAX_REPORT_BYTES = 1_000  # encoded; a longer one doesn't ride on heartbeats
 NO_REPORT = msgspec.Raw(b"\xc0")  # nil in the place of one: none yet, or too long to ride on a heartbeat
 _Challenge = Annotated[bytes, msgspec.Meta(min_length=CHALLENGE_BYTES, max_length=CHALLENGE_BYTES)]
+_KeyId = Annotated[bytes, msgspec.Meta(min_length=KEY_ID_BYTES, max_length=KEY_ID_BYTES)]
 _T = TypeVar("_T")
 MAX_LABEL = 40  # characters
 _Label = Annotated[str, msgspec.Meta(max_length=MAX_LABEL)]
@@ -62,6 +64,7 @@ class HeartbeatFrame(msgspec.Struct, frozen=True, array_like=True, kw_only=True)
     known: Known | None
     revision: int | None  # of the sender's report; None: it has none yet
     report: msgspec.Raw = NO_REPORT
+    keys: Annotated[tuple[_KeyId, ...], msgspec.Meta(max_length=MAX_KEYS)] = ()  # held; the first seals
 
 
 class _Tagged(msgspec.Struct, frozen=True, array_like=True):

@@ -30,7 +30,7 @@ from agent.comm.codec import (
 from agent.comm.counters import Counters, Tally
 from agent.comm.heartbeats import Heartbeats
 from agent.comm.inbox import Inbox
-from agent.comm.keys import Keyring
+from agent.comm.keys import Keyring, objections
 from agent.comm.outbox import Outbox
 from agent.comm.paths import Heard, PeerSession
 from agent.comm.wire import INCARNATION_BITS, BadDatagram, Opener, Reason, Sealer
@@ -63,6 +63,7 @@ class PeerInfo:
     version: str
     config_digest: str
     incarnation: int
+    keys: tuple[bytes, ...]  # ids of the cluster keys that it holds; the first seals
 
 
 @dataclass
@@ -182,6 +183,31 @@ class Comm:
         """What the peers heard so far say of their agents."""
         return {name: peer.info for name, peer in self._peers.items() if peer.info is not None}
 
+    @property
+    def key_ids(self) -> tuple[bytes, ...]:
+        """Of the cluster keys in force here; the first seals."""
+        return self._keyring.ids
+
+    def why_not(self, keyring: Keyring) -> list[str]:
+        """What speaks against putting these keys in force: the peers heard now that couldn't follow."""
+        at = self._clock_ms()
+        heard = {
+            name: peer.info.keys
+            for name, peer in self._peers.items()
+            if peer.info is not None and peer.info.keys and peer.session.routes(at)
+        }
+        return objections(keyring, self._keyring, heard)
+
+    def use_keys(self, keyring: Keyring) -> None:
+        """Seal and open with these from the next datagram on; no connection outlives a key dropped."""
+        dropped = set(self._keyring.ids) - set(keyring.ids)
+        self._keyring.become(keyring)
+        if dropped:
+            self._inbox.hang_up()
+            for peer in self._peers.values():
+                peer.outbox.hang_up()
+        self._heartbeats.send_everywhere()
+
     def counters(self) -> Counters:
         """Heartbeats and drops since this agent started."""
         return self._tally.counters()
@@ -213,6 +239,7 @@ class Comm:
             known=self._peers[peer].known,
             revision=self._report.revision if self._report is not None else None,
             report=self._riding,
+            keys=self._keyring.ids,
         )
 
     def _heartbeat_heard(
@@ -220,7 +247,10 @@ class Comm:
     ) -> None:
         peer, incarnation = self._peers[name], heard.incarnation
         peer.info = PeerInfo(
-            version=frame.version, config_digest=frame.config_digest, incarnation=incarnation
+            version=frame.version,
+            config_digest=frame.config_digest,
+            incarnation=incarnation,
+            keys=frame.keys,
         )
         if not frame.leaving:
             event = HeartbeatHeard(at, name, path, incarnation, heard.answers, frame.revision)
@@ -251,11 +281,14 @@ class Comm:
             self._report_heard(name, peer, incarnation, report, at)
 
     def _letter_heard(self, name: NodeId, incarnation: int, content: Report | Message) -> None:
+        """Raises BadDatagram for a letter of another life than the present one: it isn't acknowledged."""
         peer, at = self._peers[name], self._clock_ms()
+        if incarnation != peer.session.incarnation:
+            raise BadDatagram(Reason.OLD_LIFE)  # if it is a new one, it is said once more
         if not isinstance(content, Report):
             self._on_event(MessageHeard(at, name, content))
-        elif incarnation != peer.session.incarnation or peer.session.left:
-            self._tally.drop(Reason.OLD_LIFE)  # if it is a new one, heartbeats will have it said again
+        elif peer.session.left:
+            self._tally.drop(Reason.OLD_LIFE)
         elif self._is_news(peer, incarnation, content.revision):
             self._report_heard(name, peer, incarnation, content, at)
 

@@ -121,7 +121,8 @@ class Heartbeats:
 
     def _send(self, peer: NodeId, path: PathId) -> None:
         challenge = secrets.token_bytes(CHALLENGE_BYTES)
-        sequence, echoes = self._sessions[peer].paths[path].sending(challenge, self._now())
+        session = self._sessions[peer]
+        sequence, echoes = session.paths[path].sending(challenge, self._now(), session.incarnation)
         body = encode_heartbeat(self._compose(peer, sequence, challenge, echoes))
         datagram = self._sealer.seal(self._node_hashes[peer], self._path_hashes[path], body)
         setup = self._paths[path]

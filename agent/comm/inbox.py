@@ -1,7 +1,8 @@
 """Connections from peers: accepted, made to prove themselves, read and acknowledged.
 
 Invariants: few unproven connections at a time, each for a short time, only from peers' addresses; one
-proven connection per peer and comm path, the newest; a letter said twice is delivered once.
+proven connection per peer and comm path, the newest; a letter said twice is delivered once, and none
+of a life that isn't the peer's present one (somebody may have held it back).
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ class Inbox:
                 self._unproven += 1
                 group.create_task(self._serve(path, sock))
 
+    def hang_up(self) -> None:
+        """End all proven connections; peers connect again."""
+        for channel in self._proven.values():
+            channel.close()
+
     async def _serve(self, path: PathId, sock: socket.socket) -> None:
         writer: asyncio.StreamWriter | None = None
         try:
@@ -107,6 +113,6 @@ class Inbox:
         letter_id, content = decode_letter(body)
         incarnation, newest = self._newest.get(ends.client, (ends.incarnation, -1))
         if incarnation != ends.incarnation or letter_id > newest:
-            self._newest[ends.client] = ends.incarnation, letter_id
             self._deliver(ends.client, ends.incarnation, content)
+            self._newest[ends.client] = ends.incarnation, letter_id
         return letter_id

@@ -71,7 +71,7 @@ class Outbox:
                 else:
                     self._filled.clear()
         finally:
-            self._hang_up()
+            self.hang_up()
 
     async def _wait(self) -> None:
         if self._channel is None:
@@ -81,7 +81,7 @@ class Outbox:
             async with asyncio.timeout(IDLE_S):
                 await self._filled.wait()
         except TimeoutError:
-            self._hang_up()
+            self.hang_up()
 
     async def _deliver(self, content: Report | Message, deadline: Instant) -> None:
         self._letters += 1
@@ -111,11 +111,11 @@ class Outbox:
                 if await channel.receive() != self._letters.to_bytes(ACK_BYTES, "big"):
                     raise BadDatagram(Reason.BODY)
         except (OSError, EOFError):  # TimeoutError is an OSError
-            self._hang_up()
+            self.hang_up()
             return False
         except BadDatagram as bad:
             self._tally.drop(bad.reason)
-            self._hang_up()
+            self.hang_up()
             return False
         return True
 
@@ -124,12 +124,13 @@ class Outbox:
             its_path, channel = self._channel
             if its_path == path and not channel.is_over():
                 return channel
-            self._hang_up()
+            self.hang_up()
         channel = await self._dial(path)
         self._channel = path, channel
         return channel
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """End the connection; a letter that wasn't acknowledged is said once more."""
         if self._channel is not None:
             self._channel[1].close()
             self._channel = None

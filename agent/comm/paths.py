@@ -65,15 +65,20 @@ class PathSession:
         self._window = 0  # bit i: the heartbeat of sequence newest - i counted
         self._span = 0  # how many bits of it mean something
 
-    def sending(self, challenge: bytes, now: Moment) -> tuple[int, tuple[Echo, ...]]:
-        """I send a heartbeat with this challenge now: its sequence, and what it must echo."""
+    def sending(
+        self, challenge: bytes, now: Moment, present: int | None = None
+    ) -> tuple[int, tuple[Echo, ...]]:
+        """I send a heartbeat with this challenge now: its sequence, and what it must echo.
+
+        The present life comes first, so that recordings of others can't push it out of the echoes.
+        """
         self._sequence += 1
         self._sent[challenge] = now
         if len(self._sent) > _CHALLENGES_KEPT:
             del self._sent[next(iter(self._sent))]
-        recent = [life for life in self._lives.values() if self._recent(life.heard.at, now.at)]
-        recent.sort(key=lambda life: -life.heard.us)
-        echoes = (Echo(life.challenge, max(0, now.us - life.heard.us)) for life in recent[:MAX_ECHOES])
+        recent = [each for each in self._lives.items() if self._recent(each[1].heard.at, now.at)]
+        recent.sort(key=lambda each: (each[0] != present, -each[1].heard.us))
+        echoes = (Echo(life.challenge, max(0, now.us - life.heard.us)) for _, life in recent[:MAX_ECHOES])
         return self._sequence, tuple(echoes)
 
     def is_new(self, incarnation: int, counter: int) -> bool:

@@ -95,22 +95,32 @@ def nonce(counter: int) -> bytes:
 
 
 class Sealer:
-    """Seals what this node says in this life. One per life: its counter must never start again."""
+    """Seals what this node says in this life.
+
+    One per life: its counter must never start again, not even with another key, since peers compare it
+    within the life and a key may come back.
+    """
 
     def __init__(self, keyring: Keyring, me: NodeId, incarnation: int) -> None:
-        self._key_id, self._sender, self._incarnation = keyring.newest, node_hash(me), incarnation
-        self._cipher = _heartbeat_cipher(keyring, keyring.newest, me, incarnation)
-        self._counter = 0
+        self._keyring, self._me, self._incarnation = keyring, me, incarnation
+        self._sender, self._counter = node_hash(me), 0
+        self._use_newest()
 
     def seal(self, receiver: bytes, path: bytes, body: bytes) -> bytes:
         """One heartbeat datagram for the node and path of these hashes; the body must fit."""
         assert len(body) <= MAX_BODY_BYTES, len(body)
+        if self._key_id != self._keyring.newest:
+            self._use_newest()
         self._counter += 1
         header = HEADER.pack(
             MAGIC, VERSION, Kind.HEARTBEAT, self._key_id, self._sender, receiver, path,
             self._incarnation, self._counter,
         )  # fmt: skip
         return header + self._cipher.encrypt(nonce(self._counter), body, header)
+
+    def _use_newest(self) -> None:
+        self._key_id = self._keyring.newest
+        self._cipher = _heartbeat_cipher(self._keyring, self._key_id, self._me, self._incarnation)
 
 
 class Opener:

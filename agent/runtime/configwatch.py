@@ -1,4 +1,4 @@
-"""Noticing that the configuration file was changed, by whatever way editors and tools write files.
+"""Noticing that the configuration or the key file was changed, by whatever way editors and tools write.
 
 What counts is what the path leads to: written in place, renamed over, or reached by another symbolic
 link than before (as tools do that switch a whole directory at once).

@@ -1,4 +1,4 @@
-"""Putting a changed configuration in force, or saying why not; the one in force then stays."""
+"""Putting a changed configuration or key file in force, or saying why not; what is in force then stays."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import time
 from dataclasses import dataclass
 
+from agent.comm import keys
 from agent.config import load
 from agent.config.diff import changes
 from agent.config.errors import ConfigError
@@ -31,7 +32,7 @@ class Reloaded:
 
 
 class Reloader:
-    """Reloads one agent's file."""
+    """Reloads one agent's configuration and its keys."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent, self._source = agent, agent.config.source
@@ -40,22 +41,28 @@ class Reloader:
         self._one_at_a_time = asyncio.Lock()
 
     async def reload(self) -> Reloaded:
-        """Read the file and put it in force if it is right and may replace the one before."""
+        """Read both files; put in force what is right and may replace the one before."""
         async with self._one_at_a_time:
             result = await self._reload()
+            ring = await self._reload_keys()
         if not result.accepted:
             self._agent.tell(Kind.CONFIG_REFUSED, Severity.WARNING, f"the one before stays: {result.text}")
-        return result
+        if ring is None:
+            return result
+        return Reloaded(accepted=result.accepted and ring.accepted, text=f"{result.text}; {ring.text}")
 
     async def changed(self) -> None:
-        """The file was written: reload it, unless it says the same."""
+        """One of the files was written: reload it, unless it says the same."""
         try:
             content = await self._disk.do(self._source.read_bytes)
         except OSError as error:
             _log.warning("%s can't be read: %s", self._source, error.strerror)
-            return
-        if content != self._agent.config.text.encode():
-            await self.reload()
+        else:
+            if content != self._agent.config.text.encode():
+                await self.reload()
+                return
+        async with self._one_at_a_time:
+            await self._reload_keys()
 
     async def _reload(self) -> Reloaded:
         agent = self._agent
@@ -75,6 +82,28 @@ class Reloader:
             return Reloaded(accepted=False, text=str(error))
         self.loaded_time = time.time()
         return Reloaded(accepted=True, text=f"in force now: {config.digest}")
+
+    async def _reload_keys(self) -> Reloaded | None:
+        """What became of the key file, told as well; None if it holds what is in force."""
+        comm, path = self._agent.comm, self._agent.config.key_file
+        try:
+            ring = await self._disk.do(lambda: keys.load(path))
+        except keys.KeyFileError as error:
+            return self._refuse_keys(str(error))
+        except OSError as error:
+            return self._refuse_keys(f"{path}: {error.strerror}")
+        if ring.ids == comm.key_ids:
+            return None
+        if reasons := comm.why_not(ring):
+            return self._refuse_keys(f"{path}: {'; '.join(reasons)}; then kage config reload")
+        comm.use_keys(ring)
+        text = f"keys in force now: {ring}"
+        self._agent.tell(Kind.CONFIG_LOADED, Severity.INFO, text)
+        return Reloaded(accepted=True, text=text)
+
+    def _refuse_keys(self, problem: str) -> Reloaded:
+        self._agent.tell(Kind.CONFIG_REFUSED, Severity.WARNING, f"the keys before stay: {problem}")
+        return Reloaded(accepted=False, text=problem)
 
     def _in_service(self) -> set[Tag]:
         node = self._agent.node

@@ -143,6 +143,7 @@ def peer(standing: str = "alive", comm: str = "up", paths: list[PathView] | None
         paths=both if paths is None else paths,
         config_digest="0123456789ab",
         version="0.1.0",
+        keys=["1a2b3c4d"],
     )
 
 
@@ -195,7 +196,14 @@ def status(
     """The reference cluster as db-01 sees it; all is well unless said otherwise."""
     beyond = other or peer()
     own = "up" if beyond.comm == "up" else "warning"
-    me = NodeView(name="db-01", standing="self", comm=own, config_digest="0123456789ab", version="0.1.0")
+    me = NodeView(
+        name="db-01",
+        standing="self",
+        comm=own,
+        config_digest="0123456789ab",
+        version="0.1.0",
+        keys=["1a2b3c4d"],
+    )
     return StatusReport(
         cluster="garoon",
         node="db-01",

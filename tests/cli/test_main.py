@@ -83,10 +83,30 @@ def test_keygen_makes_a_key_once(tmp_path: Path, capsys: pytest.CaptureFixture[s
     secret = key.read_text().strip()
     assert main(["keygen", str(key)]) == 1
     said = capsys.readouterr()
-    assert said.out == f"{key}: a new key, mode 0400; copy it to every node over a safe way\n"
+    first, second = said.out.splitlines()
+    assert first == f"{key}: a new key, mode 0400; copy it to every node over a safe way"
+    assert second == f"seals with {keys.load(key).newest.hex()}"
     assert said.err.startswith(f"kage: {key}: exists already")
     assert secret not in said.out + said.err
     assert key.read_text().strip() == secret
+
+
+def test_keygen_rotates_a_key_and_shows_ids_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = tmp_path / "cluster.key"
+    assert main(["keygen", str(key)]) == 0
+    old = keys.load(key).newest.hex()
+    capsys.readouterr()
+    shown = []
+    for step in ("--add", "--promote", "--drop-old"):
+        secrets = key.read_text().split()
+        assert main(["keygen", str(key), step, "--json"]) == 0
+        said = capsys.readouterr().out
+        assert not any(secret in said for secret in secrets)
+        shown.append(json.loads(said)["keys"])
+    new = keys.load(key).newest.hex()
+    assert shown == [[old, new], [new, old], [new]]
+    assert main(["keygen", str(key), "--promote"]) == 1
+    assert "holds one key" in capsys.readouterr().err
 
 
 def test_replay_of_something_else_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from agent.comm.keys import KEY_BYTES, KeyFileError, Keyring, generate, load
+from agent.comm.keys import (
+    KEY_BYTES,
+    KeyFileError,
+    Keyring,
+    add,
+    drop_old,
+    generate,
+    load,
+    objections,
+    promote,
+)
+from tests.comm.world import A, C
 
 OLD, NEW = b"\x01" * KEY_BYTES, b"\x02" * KEY_BYTES
 
@@ -110,7 +123,80 @@ def test_the_first_of_two_keys_seals_and_both_open(tmp_path: Path) -> None:
 
 
 def test_nothing_secret_shows() -> None:
-    assert repr(Keyring([OLD, NEW])) == "<Keyring of 2>"
+    ring = Keyring([OLD, NEW])
+    assert repr(ring) == "<Keyring of 2>"
+    assert str(ring) == f"seals with {ring.ids[0].hex()}, opens {ring.ids[1].hex()} too"
+    assert OLD.hex()[:8] not in str(ring)
+
+
+# Rotation
+
+
+def test_a_rotation_goes_from_one_key_to_another_with_both_open_in_between(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.key"
+    old = generate(path).newest
+    first, new = add(path).ids
+    assert (first, load(path).ids) == (old, (old, new))
+    assert promote(path).ids == load(path).ids == (new, old)
+    assert drop_old(path).ids == load(path).ids == (new,)
+    assert path.stat().st_mode & 0o777 == 0o400
+    assert [each.name for each in tmp_path.iterdir()] == ["cluster.key"], "no copy of a key is left behind"
+
+
+@pytest.mark.parametrize(
+    ("step", "held", "says"),
+    [(add, 2, "holds two keys already"), (promote, 1, "holds one key"), (drop_old, 1, "holds one key")],
+)
+def test_a_step_out_of_turn_is_refused_and_changes_nothing(
+    tmp_path: Path, step: Callable[[Path], Keyring], held: int, says: str
+) -> None:
+    path = key_file(tmp_path / "k", "\n".join((OLD.hex(), NEW.hex())[:held]))
+    before = path.read_bytes()
+    with pytest.raises(KeyFileError, match=says):
+        step(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("step", [add, promote, drop_old])
+def test_a_file_that_others_can_read_is_not_rotated(tmp_path: Path, step: Callable[[Path], Keyring]) -> None:
+    with pytest.raises(KeyFileError, match="chmod 0400"):
+        step(key_file(tmp_path / "k", f"{OLD.hex()}\n{NEW.hex()}", 0o644))
+
+
+def test_a_step_that_can_not_be_written_leaves_the_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = key_file(tmp_path / "k", f"{OLD.hex()}\n{NEW.hex()}\n")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(KeyFileError, match="can't be replaced: No space left"):
+        promote(path)
+    assert path.read_text() == f"{OLD.hex()}\n{NEW.hex()}\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_to_the_key_file_stays_a_link(tmp_path: Path) -> None:
+    path, link = key_file(tmp_path / "k", OLD.hex()), tmp_path / "link"
+    link.symlink_to(path)
+    assert add(link).ids == load(path).ids
+    assert link.is_symlink()
+
+
+def test_keys_that_a_peer_could_not_follow_are_objected_to() -> None:
+    old, both, promoted, new = (Keyring(keys) for keys in ([OLD], [OLD, NEW], [NEW, OLD], [NEW]))
+    assert objections(both, old, {A: old.ids}) == []
+    assert objections(promoted, both, {A: both.ids, C: promoted.ids}) == []
+    assert objections(new, promoted, {A: new.ids, C: promoted.ids}) == []
+    assert objections(old, both, {A: both.ids}) == [], "given up before anybody sealed with the new one"
+    (reason,) = objections(promoted, both, {A: old.ids, C: both.ids})
+    assert reason.startswith(f"{A} doesn't hold key {new.newest.hex()} yet")
+    (reason,) = objections(new, promoted, {A: both.ids, C: promoted.ids})
+    assert reason.startswith(f"{A} still seals with key {old.newest.hex()}")
+    (reason,) = objections(new, old, {})
+    assert "none of the keys in force" in reason
 
 
 def test_no_two_purposes_or_contexts_share_a_key() -> None:

@@ -133,9 +133,7 @@ def test_recordings_of_old_lives_do_not_push_the_present_one_out_of_the_echoes()
     line = session.paths[ENI_0]
     for life in range(100, 150):
         why_not(session, 1, frame(1, challenge(life)), at(1_020 + life), life)
-    session.paths[ENI_0].sending(challenge(2), at(1_250))
-    session.hear(ENI_0, LIFE, 2, echoing(2), at(1_251))
-    _, echoes = line.sending(challenge(3), at(1_252))
+    _, echoes = line.sending(challenge(3), at(1_252), session.incarnation)
     assert len(echoes) == MAX_ECHOES
     assert echoes[0].challenge == b"peer's.."
     assert len(line._lives) <= 2 * MAX_ECHOES

@@ -224,3 +224,23 @@ def test_a_newer_agents_extra_fields_are_no_obstacle_and_its_new_kinds_are_unrea
     for body in (forward, [5, ["poem", {}]]):
         with pytest.raises(BadDatagram):
             decode_letter(msgspec.msgpack.encode(body))
+
+
+def test_a_ring_that_becomes_another_seals_and_opens_with_its_keys_and_goes_on_counting() -> None:
+    first, second = b"\x01" * KEY_BYTES, b"\x02" * KEY_BYTES
+    old, both, new = Keyring([first]), Keyring([first, second]), Keyring([second])
+    mine, theirs = Keyring([first]), Keyring([first])
+    sealer, hears = Sealer(mine, A, LIFE), opener(theirs)
+
+    def said() -> bytes:
+        return sealer.seal(node_hash(B), path_hash(ENI_0), BODY)
+
+    recorded = said()
+    assert hears.open(recorded, ENI_0)[0].counter == 1
+    theirs.become(both)
+    mine.become(new)
+    assert hears.open(said(), ENI_0)[0].counter == 2
+    mine.become(old)  # a key that comes back must not meet its own nonces again
+    assert hears.open(said(), ENI_0)[0].counter == 3
+    theirs.become(new)
+    assert why_dropped(recorded, hears) is Reason.KEY

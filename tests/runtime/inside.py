@@ -19,10 +19,11 @@ from tests.runtime.waiting import until
 
 ME, PEER = NodeId("a"), NodeId("b")
 NAME = HierarchyId("app")
+KEY = bytes(KEY_BYTES)
 CONFIG = """
 [cluster]
 name = "inside"
-key_file = "/nowhere/key"
+key_file = "{home}/cluster.key"
 quorum = "none"
 heartbeat_interval = "50ms"
 dead_after = "500ms"
@@ -55,7 +56,10 @@ quick_check = "/bin/true"
 
 
 def write_config(home: Path, *, grace: str = "0s", more: str = "", port: int | None = None) -> Path:
-    path = home / "cluster.toml"
+    path, key = home / "cluster.toml", home / "cluster.key"
+    if not key.exists():
+        key.write_text(KEY.hex())
+        key.chmod(0o400)
     path.write_text(CONFIG.format(home=home, grace=grace, port=port or free_port()) + more)
     return path
 
@@ -66,7 +70,7 @@ def read_config(path: Path) -> Config:
 
 def make_agent(home: Path, config: Config | None = None) -> Agent:
     config = config or read_config(write_config(home))
-    return Agent(ME, config, Keyring([bytes(KEY_BYTES)]), home / "state", home / "run", "0.1.0")
+    return Agent(ME, config, Keyring([KEY]), home / "state", home / "run", "0.1.0")
 
 
 def told(agent: Agent, kind: str) -> list[LoggedNotice]:
