@@ -21,8 +21,8 @@ MAY_IMPORT = {
     "agent.core": (),
     "agent.config": ("agent.core", "recovery_kits.contract", "recovery_kits.registry"),
     "agent.comm": ("agent.core", "agent.config"),
-    "agent.arbiters": ("agent.core", "agent.config", "agent.aws"),
-    "agent.fencing": ("agent.core", "agent.config", "agent.aws"),
+    "agent.arbiters": ("agent.core", "agent.config", "agent.aws", "recovery_kits.contract"),
+    "agent.fencing": ("agent.core", "agent.config", "agent.aws", "recovery_kits.contract"),
     "agent.aws": ("agent.core", "recovery_kits.contract"),
     "recovery_kits": ("agent.core", "agent.config.errors", "agent.aws"),
     "agent.runtime": (

@@ -13,10 +13,10 @@ from typing import Any
 
 from agent.arbiters.contract import Version
 from agent.arbiters.documents import Unreadable
-from agent.arbiters.parameters import DynamoDbParameters
 from agent.arbiters.store import Mismatch
 from agent.aws import AwsError, AwsFault, AwsSession
 from agent.aws.errors import UNAUTHORIZED_CODES
+from agent.config.arbiter import DynamoDbParameters
 
 
 class DynamoDbStore:

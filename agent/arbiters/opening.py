@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from agent.arbiters.conditional import LIMIT_S, WRITE_SHARE, ConditionalArbiter
 from agent.arbiters.dynamodb import DynamoDbStore
-from agent.arbiters.parameters import DynamoDbParameters, S3Parameters
 from agent.arbiters.s3 import S3Store
 from agent.aws import AwsSession
-
-ArbiterParameters = DynamoDbParameters | S3Parameters
+from agent.config.arbiter import ArbiterParameters, DynamoDbParameters, S3Parameters
 
 
 def open_arbiter(

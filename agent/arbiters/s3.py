@@ -7,10 +7,10 @@ If-Match, and their answers 412, 409 and 404) and "Amazon S3 data consistency mo
 from __future__ import annotations
 
 from agent.arbiters.contract import Version
-from agent.arbiters.parameters import S3Parameters
 from agent.arbiters.store import Mismatch
 from agent.aws import AwsError, AwsSession
 from agent.aws.errors import UNAUTHORIZED_CODES
+from agent.config.arbiter import S3Parameters
 
 
 class S3Store:

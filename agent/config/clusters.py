@@ -11,7 +11,6 @@ from agent.config.reader import Table, parameters_of, read_known, read_one, refu
 from agent.config.tables import ClusterTable, Name, PathTable
 from agent.config.values import Problems, convert, did_you_mean, show
 from agent.core.ids import NodeId, PathId
-from agent.core.states import Quorum
 
 
 @dataclass(frozen=True)
@@ -64,17 +63,12 @@ def finish_paths(drafts: list[PathDraft], cluster: ClusterTable) -> tuple[PathAd
     return tuple(sorted((_finish(draft, cluster) for draft in drafts), key=lambda path: path.priority))
 
 
-def notes(cluster: ClusterTable, paths: tuple[PathAddresses, ...]) -> Iterator[str]:
+def notes(paths: tuple[PathAddresses, ...]) -> Iterator[str]:
     """What is allowed but not wise, one sentence each."""
     if len(paths) == 1:
         yield (
-            f"{paths[0].name} is the only comm path: a fault of that one network looks like a lost node, "
-            "and both nodes may then run the same hierarchy; add a second comm path."
-        )
-    if cluster.quorum is Quorum.NONE:
-        yield (
-            'quorum = "none": when every comm path between two running nodes fails, '
-            "each takes the other for lost and both may run the same hierarchy."
+            f"{paths[0].name} is the only comm path: a fault of that one network looks like a lost node; "
+            "add a second comm path."
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from agent.config.lines import Where
@@ -22,11 +22,12 @@ class HierarchyDraft:
 
     name: str
     settings: HierarchyTable | None
+    nodes: tuple[NodeId, ...]  # that may run it
     resources: Mapping[str, ResourceDraft]  # by tag, in the order of the file
 
 
 def read_hierarchies(
-    document: Table, nodes: list[NodeId], kits: Kits, problems: Problems
+    document: Table, nodes: list[NodeId], witnesses: Collection[str], kits: Kits, problems: Problems
 ) -> list[HierarchyDraft]:
     """Every [hierarchy.NAME], checked one by one and against each other."""
     tables = subtables(document, "hierarchy", "NAME", (), problems)
@@ -41,6 +42,7 @@ def read_hierarchies(
                     f"hierarchy {show(home)} has a resource of this tag too: tags are unique in a cluster",
                 )
     for draft in drafts:
+        _check_witnesses(draft, witnesses, problems)
         _check_dependencies(draft, homes, problems)
         _check_circles(draft, problems)
     return drafts
@@ -58,6 +60,7 @@ def finish_hierarchy(draft: HierarchyDraft) -> Hierarchy:
         switchback=draft.settings.switchback,
         switchback_after_ms=draft.settings.switchback_after_ms,
         failure_timeout_ms=draft.settings.failure_timeout_ms,
+        confirm=confirm.confirmation() if (confirm := draft.settings.confirm_failover) else None,
     )
 
 
@@ -90,6 +93,7 @@ def _read_hierarchy(
     return HierarchyDraft(
         name=name,
         settings=settings,
+        nodes=tuple(running),
         resources={
             tag: read_resource(tag, resource, (*where, "resource", tag), running, kits, problems)
             for tag, resource in resources.items()
@@ -104,6 +108,15 @@ def _check_nodes(own_nodes: tuple[str, ...], nodes: list[NodeId], where: Where, 
         elif nodes and node not in nodes:
             hint = did_you_mean(node, nodes) or f"; the comm paths name {', '.join(nodes)}"
             problems.add((*where, position), f"no node is called {show(node)}{hint}")
+
+
+def _check_witnesses(draft: HierarchyDraft, witnesses: Collection[str], problems: Problems) -> None:
+    for position, node in enumerate(draft.settings.nodes if draft.settings else ()):
+        if node in witnesses:
+            problems.add(
+                ("hierarchy", draft.name, "nodes", position),
+                f"{show(node)} is a witness, which runs nothing: leave it out here or in cluster.witnesses",
+            )
 
 
 def _check_dependencies(draft: HierarchyDraft, homes: Mapping[str, str], problems: Problems) -> None:

@@ -6,24 +6,28 @@ import hashlib
 import re
 import stat
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent.config import clusters, hierarchies
+from agent.config import authority, clusters, hierarchies
+from agent.config.arbiter import ArbiterParameters, read_arbiter
 from agent.config.errors import ConfigError, Problem
+from agent.config.fencing import FencingDraft, read_fencing
 from agent.config.lines import Where, find_lines
-from agent.config.model import AwsSetup, Config, PathAddresses, SelfFence
+from agent.config.model import AwsSetup, Config, PathAddresses, SelfFence, SelfFenceTable
 from agent.config.reader import Table, read, refuse_unknown, subtable
 from agent.config.resources import Kits
 from agent.config.tables import ClusterTable
 from agent.config.values import Problems
+from agent.config.watchdogs import WatchdogSetup
 from agent.core.ids import NodeId
 from agent.core.model import Cluster, CommPath
 
 T = TypeVar("T")
 
 MAX_BYTES = 1 << 20  # a thousand resources fit in a tenth of it
-_TOP_KEYS = ("cluster", "comm_path", "hierarchy", "aws", "self_fence")
+_TOP_KEYS = ("cluster", "comm_path", "hierarchy", "arbiter", "fencing", "watchdog", "aws", "self_fence")
 _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
 _KEY_TUPLE, _KEY = re.compile(r"\('.*\)"), re.compile(r"'([^']*)'")
 _REMEDIES = (  # how tomllib's messages begin, and what to do
@@ -62,32 +66,79 @@ def parse(text: str, source: Path, kits: Kits) -> Config:
     """Check the text of a configuration file; raises ConfigError. `source` is named in its messages."""
     document, lines = _decode(text, source)
     problems = Problems(lines)
-    refuse_unknown(document, _TOP_KEYS, (), problems)
-    if "cluster" not in document:
-        problems.add((), "the table [cluster] is missing; write one with a name and a key_file")
-    cluster = _read_table(ClusterTable, document, "cluster", problems) if "cluster" in document else None
-    paths = clusters.read_paths(document, problems)
-    nodes = clusters.nodes_of(paths)
-    drafts = hierarchies.read_hierarchies(document, nodes, kits, problems)
-    aws = _read_table(AwsSetup, document, "aws", problems)
-    self_fence = _read_table(SelfFence, document, "self_fence", problems)
+    draft = _read_all(document, kits, problems)
     if found := problems.sorted():
         raise ConfigError(source, found)
-    assert cluster is not None, "a refused table has a problem"
-    assert aws is not None, "a refused table has a problem"
-    assert self_fence is not None, "a refused table has a problem"
-    addresses = clusters.finish_paths(paths, cluster)
+    assert draft.cluster is not None, "a refused table has a problem"
+    assert draft.aws is not None, "a refused table has a problem"
+    assert draft.self_fence is not None, "a refused table has a problem"
+    paths = clusters.finish_paths(draft.paths, draft.cluster)
+    cluster = _finish_cluster(draft, draft.cluster, paths)
     return Config(
         source=source,
         text=text,
         digest=hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12],
-        cluster=_finish_cluster(cluster, nodes, addresses, drafts),
-        key_file=cluster.key_file,
-        paths=addresses,
-        resources=hierarchies.finish_setups(drafts),
-        aws=aws,
-        self_fence=self_fence,
-        notes=(*clusters.notes(cluster, addresses), *hierarchies.notes(drafts)),
+        cluster=cluster,
+        key_file=draft.cluster.key_file,
+        paths=paths,
+        resources=hierarchies.finish_setups(draft.hierarchies),
+        aws=draft.aws,
+        self_fence=SelfFence(
+            command=draft.self_fence.command, on_authority_lost=draft.cluster.on_authority_lost
+        ),
+        arbiter=draft.arbiter,
+        fencing_levels=draft.fencing.levels,
+        watchdog=draft.watchdog,
+        isolation_check=draft.cluster.isolation_check,
+        notes=(
+            *clusters.notes(paths),
+            *authority.notes(cluster, draft.watchdog),
+            *hierarchies.notes(draft.hierarchies),
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Draft:
+    """Every table as far as it could be read; None where there is none, or it was refused."""
+
+    cluster: ClusterTable | None
+    paths: list[clusters.PathDraft]
+    nodes: list[NodeId]
+    witnesses: tuple[str, ...]
+    hierarchies: list[hierarchies.HierarchyDraft]
+    arbiter: ArbiterParameters | None
+    fencing: FencingDraft
+    watchdog: WatchdogSetup | None
+    aws: AwsSetup | None
+    self_fence: SelfFenceTable | None
+
+
+def _read_all(document: Table, kits: Kits, problems: Problems) -> _Draft:
+    """Read every table, and check what depends on several."""
+    refuse_unknown(document, _TOP_KEYS, (), problems)
+    if "cluster" not in document:
+        problems.add((), "the table [cluster] is missing; write one with a name and a key_file")
+    paths = clusters.read_paths(document, problems)
+    nodes = clusters.nodes_of(paths)
+    voting = authority.read_authority(document, nodes, problems)
+    drafts = hierarchies.read_hierarchies(document, nodes, voting.witnesses, kits, problems)
+    running = {node for draft in drafts for node in draft.nodes}
+    fencing = read_fencing(document, nodes, running, problems)
+    authority.check_votes(voting, document, nodes, fencing, problems)
+    return _Draft(
+        cluster=_read_table(ClusterTable, document, "cluster", problems) if "cluster" in document else None,
+        paths=paths,
+        nodes=nodes,
+        witnesses=voting.witnesses,
+        hierarchies=drafts,
+        arbiter=read_arbiter(document, problems),
+        fencing=fencing,
+        watchdog=_read_table(WatchdogSetup, document, "watchdog", problems)
+        if "watchdog" in document
+        else None,
+        aws=_read_table(AwsSetup, document, "aws", problems),
+        self_fence=_read_table(SelfFenceTable, document, "self_fence", problems),
     )
 
 
@@ -96,19 +147,21 @@ def _read_table(cls: type[T], document: Table, key: str, problems: Problems) -> 
     return None if table is None else read(cls, table, (key,), problems)
 
 
-def _finish_cluster(
-    table: ClusterTable,
-    nodes: list[NodeId],
-    paths: tuple[PathAddresses, ...],
-    drafts: list[hierarchies.HierarchyDraft],
-) -> Cluster:
+def _finish_cluster(draft: _Draft, table: ClusterTable, paths: tuple[PathAddresses, ...]) -> Cluster:
     return Cluster(
         name=table.name,
-        nodes=tuple(nodes),
+        nodes=tuple(draft.nodes),
         paths=tuple(CommPath(name=path.name, priority=path.priority) for path in paths),
-        hierarchies=tuple(hierarchies.finish_hierarchy(draft) for draft in drafts),
+        hierarchies=tuple(hierarchies.finish_hierarchy(each) for each in draft.hierarchies),
         heartbeat=table.heartbeat(),
         quorum=table.quorum,
+        witnesses=tuple(NodeId(witness) for witness in draft.witnesses),
+        arbiter=draft.arbiter is not None,
+        takeover_margin_ms=table.takeover_margin_ms,
+        on_authority_lost=table.on_authority_lost,
+        stop_within_ms=table.stop_within_ms or 0,
+        fencing=draft.fencing.mode(table.quorum),
+        isolation_check=bool(table.isolation_check),
         startup_grace_ms=table.startup_grace_ms,
     )
 

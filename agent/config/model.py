@@ -10,9 +10,15 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from agent.config.arbiter import ArbiterParameters
 from agent.config.errors import BadParameter
+from agent.config.fencing import FencingLevel
+from agent.config.hostports import HostPort
+from agent.config.tables import Region
+from agent.config.watchdogs import WatchdogSetup
 from agent.core.ids import NodeId, PathId, Tag
 from agent.core.model import Cluster
+from agent.core.states import OnAuthorityLost
 
 Address = IPv4Address | IPv6Address
 SelfFenceMeans = Literal["command", "reboot", "poweroff"]
@@ -42,13 +48,7 @@ class AwsSetup:
     """[aws]: how AWS is reached; credentials come from the instance role (or the environment)."""
 
     region: Annotated[
-        str | None,
-        Meta(
-            description="The region; else the instance's own, asked of IMDSv2.",
-            title="a region",
-            pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}\Z",
-            examples=["ap-northeast-1"],
-        ),
+        Region | None, Meta(description="The region; else the instance's own, asked of IMDSv2.")
     ] = None
     connect_timeout_ms: Annotated[
         int, Meta(description="How long connecting to an API may take.", ge=100, le=60_000)
@@ -59,35 +59,40 @@ class AwsSetup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfFence:
-    """[self_fence]: what a node does when it must be harmless at once."""
+class SelfFenceTable:
+    """[self_fence]"""
 
     command: Annotated[
         tuple[str, ...] | None,
-        Meta(description="A program with its arguments (no shell), by absolute path.", min_length=1),
-    ] = None
-    means: Annotated[
-        tuple[SelfFenceMeans, ...] | None,
         Meta(
-            description="What is tried, in this order, again and again: `reboot` and `poweroff` go through "
-            "/proc/sysrq-trigger, at once. Without it: the command if there is one, else `reboot`.",
+            description="A program with its arguments (no shell), by absolute path, that is run again and "
+            "again in place of a reboot or power-off: for containers and tests. Without it they go "
+            "through /proc/sysrq-trigger, at once.",
             min_length=1,
         ),
     ] = None
 
-    @property
-    def order(self) -> tuple[SelfFenceMeans, ...]:
-        """The means, the first tried first."""
-        return self.means or (("command",) if self.command else ("reboot",))
-
     def __post_init__(self) -> None:
-        if ("command" in self.order) != (self.command is not None):
-            raise BadParameter("means", '"command" stands here if, and only if, there is a command')
         if self.command and not self.command[0].startswith("/"):
             raise BadParameter(
                 "command",
                 f'write the program\'s absolute path such as "/sbin/reboot", not "{self.command[0]}"',
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfFence:
+    """What a node does when it must be harmless at once."""
+
+    command: tuple[str, ...] | None = None
+    on_authority_lost: OnAuthorityLost = OnAuthorityLost.REBOOT
+
+    @property
+    def order(self) -> tuple[SelfFenceMeans, ...]:
+        """What is tried, the first first, and round and round."""
+        if self.command:
+            return ("command",)
+        return ("poweroff", "reboot") if self.on_authority_lost is OnAuthorityLost.POWEROFF else ("reboot",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,4 +108,8 @@ class Config:
     resources: Mapping[Tag, ResourceSetup]
     aws: AwsSetup
     self_fence: SelfFence
+    arbiter: ArbiterParameters | None = None
+    fencing_levels: tuple[FencingLevel, ...] = ()  # the first tried first; `cluster.fencing` says what for
+    watchdog: WatchdogSetup | None = None
+    isolation_check: tuple[HostPort, ...] = ()
     notes: tuple[str, ...] = ()  # what is allowed but not wise, one sentence each

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent.config.arbiter import ArbiterTable, DynamoDbParameters, S3Parameters
 from agent.config.durations import format_duration
-from agent.config.model import AwsSetup, SelfFence
+from agent.config.fencing import ClusterLabsTarget, Ec2Target, FencingTable, LevelTable
+from agent.config.model import AwsSetup, SelfFenceTable
 from agent.config.reader import Parameter, inner_table, parameters_of
 from agent.config.resources import Kit, Kits
-from agent.config.tables import PRESETS, ClusterTable, HierarchyTable, LimitsTable, PathTable, ResourceTable
+from agent.config.tables import (
+    PRESETS,
+    ClusterTable,
+    ConfirmTable,
+    HierarchyTable,
+    LimitsTable,
+    PathTable,
+    ResourceTable,
+)
 from agent.config.values import Duration, expected, show, unwrap
+from agent.config.watchdogs import WatchdogSetup
 
 _INTRODUCTION = """\
 # cluster.toml
@@ -31,6 +42,12 @@ The parameters of its kit stand in the same table. Where they differ between nod
 `[hierarchy.NAME.resource.TAG.node.NODE]` overrides them for one node.
 """
 
+_LEVEL_NOTE = """\
+The parameters of its kind stand in the same table. Where they differ between nodes,
+`[fencing.level.NAME.node.NODE]` overrides them for one node, as in `node.db-01.instance = "i-…"`. Every node
+that may run a hierarchy needs a target of its own.
+"""
+
 
 def reference(kits: Kits) -> str:
     """The whole page, as Markdown; the kits in the order of their names."""
@@ -40,10 +57,19 @@ def reference(kits: Kits) -> str:
         _presets(),
         _section("[comm_path.NAME]", PathTable, _PATH_NOTE),
         _section("[hierarchy.NAME]", HierarchyTable),
+        _section("[hierarchy.NAME.confirm_failover]", ConfirmTable),
         _section("[hierarchy.NAME.resource.TAG]", ResourceTable, _RESOURCE_NOTE),
         _section("[hierarchy.NAME.resource.TAG.limits]", LimitsTable),
         _section("[aws]", AwsSetup),
-        _section("[self_fence]", SelfFence),
+        _section("[arbiter]", ArbiterTable),
+        _section('kind = "dynamodb"', DynamoDbParameters, level="###"),
+        _section('kind = "s3"', S3Parameters, level="###"),
+        _section("[fencing]", FencingTable),
+        _section("[fencing.level.NAME]", LevelTable, _LEVEL_NOTE),
+        _section('kind = "ec2"', Ec2Target, level="###"),
+        _section('kind = "agent"', ClusterLabsTarget, level="###"),
+        _section("[watchdog]", WatchdogSetup),
+        _section("[self_fence]", SelfFenceTable),
         "## The kits' parameters\n",
         *(
             _section(f'kit = "{kind}"', kits[kind].Parameters, _kit_note(kits[kind]), level="###")

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Protocol
 
 from agent.config.lines import Where
 from agent.config.model import ResourceSetup
-from agent.config.reader import Table, parameters_of, read_known, read_one, refuse_unknown, subtables
+from agent.config.overrides import read_for_nodes, read_overrides
+from agent.config.reader import Table, parameters_of, read_known, read_one, refuse_unknown
 from agent.config.tables import Name, ResourceTable
 from agent.config.values import Problems, convert, did_you_mean, show
 from agent.core.ids import NodeId, Tag
@@ -22,6 +23,7 @@ class Kit(Protocol):
     summary: ClassVar[str]
     Parameters: ClassVar[type[Any]]
     default_check_interval_ms: ClassVar[int]
+    reasserts: ClassVar[bool]
 
     @classmethod
     def can_check(cls, parameters: Any) -> bool:
@@ -48,6 +50,7 @@ class ResourceDraft:
     default_check_interval_ms: int  # its kit's
     can_check: bool
     can_recover: bool
+    reasserts: bool
 
     @property
     def ignores_interval(self) -> bool:
@@ -71,6 +74,7 @@ class ResourceDraft:
             max_recoveries=self.settings.max_recoveries,
             recovery_window_ms=self.settings.recovery_window_ms,
             failover=self.settings.failover,
+            reasserts=self.reasserts,
         )
 
     def setup(self) -> ResourceSetup:
@@ -92,7 +96,8 @@ def read_resource(
         for key in own.keys() & {*_COMMON, "node"}:
             problems.add((*where, "kit"), f"{kit.kind} can't be used: each resource has a key {key} already")
         refuse_unknown(table, [*_COMMON, *own, "node"], where, problems)
-        parameters = _read_parameters(kit, table, where, nodes, problems)
+        overrides = read_overrides(table, where, nodes, "this hierarchy", problems)
+        parameters = read_for_nodes(kit.Parameters, table, overrides, where, nodes, problems, common=_COMMON)
     depends_on = read_one(ResourceTable, "depends_on", table, where, problems) or ()
     return ResourceDraft(
         tag=tag,
@@ -103,6 +108,7 @@ def read_resource(
         default_check_interval_ms=kit.default_check_interval_ms if kit else 0,
         can_check=kit is not None and all(map(kit.can_check, parameters.values())),
         can_recover=kit is not None and all(map(kit.can_recover, parameters.values())),
+        reasserts=kit is not None and kit.reasserts,
     )
 
 
@@ -114,30 +120,3 @@ def _kit_of(table: Table, where: Where, kits: Kits, problems: Problems) -> type[
         hint = did_you_mean(kind, kits) or f"; known: {', '.join(sorted(kits)) or 'none'}"
         problems.add((*where, "kit"), f"no kit is called {show(kind)}{hint}")
     return kits.get(kind)
-
-
-def _read_parameters(
-    kit: type[Kit], table: Table, where: Where, nodes: list[NodeId], problems: Problems
-) -> dict[NodeId, Any]:
-    """The kit's parameters on each node: the resource's, with what [… .node.NODE] says instead."""
-    own = parameters_of(kit.Parameters)
-    overrides = subtables(table, "node", "NODE", where, problems)
-    for node, override in overrides.items():
-        at = (*where, "node", node)
-        if node not in nodes:
-            hint = did_you_mean(node, nodes) or f"; it runs on {', '.join(nodes)}"
-            problems.add(at, f"no node of this hierarchy is called {show(node)}{hint}")
-        refuse_unknown([key for key in override if key not in _COMMON], own, at, problems)
-        for key in _COMMON.keys() & override.keys():
-            problems.add((*at, key), "is the same on every node: write it in the resource's own table")
-    differs = {key for override in overrides.values() for key in override}
-    read = {}
-    for node in nodes:
-        override = overrides.get(node, {})
-
-        def locate(key: str, node: NodeId = node, override: Table = override) -> Where:
-            here = key in override or (key in differs and key not in table)
-            return (*where, "node", node, key) if here else (*where, key)
-
-        read[node] = read_known(kit.Parameters, {**table, **override}, locate, problems)
-    return {node: parameters for node, parameters in read.items() if parameters is not None}

@@ -14,8 +14,9 @@ from msgspec import Meta
 
 from agent.config.durations import format_duration
 from agent.config.errors import BadParameter
-from agent.core.model import Cluster, Heartbeat, Hierarchy, Limits, Resource
-from agent.core.states import Quorum, Switchback
+from agent.config.hostports import HostPort
+from agent.core.model import Cluster, Confirmation, Heartbeat, Hierarchy, Limits, Resource
+from agent.core.states import OnAuthorityLost, Quorum, Switchback
 
 DAY_MS = 86_400_000
 
@@ -37,6 +38,10 @@ Name = Annotated[
     ),
 ]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
+Region = Annotated[
+    str,
+    Meta(title="a region", pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}\Z", examples=["ap-northeast-1"]),
+]
 ActionLimit = Annotated[int, Meta(ge=10, le=DAY_MS)]
 
 
@@ -72,8 +77,49 @@ class ClusterTable:
     ] = None
     quorum: Annotated[
         Quorum,
-        Meta(description="Who must agree before a hierarchy may run. `none`: whoever is alive decides."),
-    ] = Cluster.quorum
+        Meta(
+            description="Who must agree before a hierarchy may run. `majority`: more than half of all nodes, "
+            "witnesses and the arbiter; `none`: whoever is alive decides."
+        ),
+    ] = Quorum.MAJORITY
+    witnesses: Annotated[
+        tuple[str, ...],
+        Meta(description="Nodes that vote and run nothing; they stand on every comm path as the others do."),
+    ] = ()
+    takeover_margin_ms: Annotated[
+        int,
+        Meta(
+            description="How much later than the end of a grant another node takes over: by then the old "
+            "owner is harmless.",
+            ge=20,
+            le=10_000,
+        ),
+    ] = Cluster.takeover_margin_ms
+    on_authority_lost: Annotated[
+        OnAuthorityLost,
+        Meta(
+            description="What a node does that runs something and lost its majority: `reboot` and "
+            "`poweroff` at once, or `stop` everything within `stop_within`. `poweroff` also holds where a "
+            "resource can't be removed."
+        ),
+    ] = Cluster.on_authority_lost
+    stop_within_ms: Annotated[
+        int | None,
+        Meta(
+            description='With on_authority_lost = "stop": how long it may take. Every other node waits as '
+            "long before it takes over; a node that hasn't stopped by then reboots.",
+            ge=100,
+            le=3_600_000,
+        ),
+    ] = None
+    isolation_check: Annotated[
+        tuple[HostPort, ...],
+        Meta(
+            description="TCP ports outside the cluster: a node that reaches fewer than half of them takes "
+            "nothing over.",
+            max_length=16,
+        ),
+    ] = ()
     startup_grace_ms: Annotated[
         int,
         Meta(description="How long a cold start waits for nodes not heard yet.", ge=0, le=3_600_000),
@@ -111,6 +157,22 @@ class PathTable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConfirmTable:
+    """[hierarchy.NAME] confirm_failover"""
+
+    within_ms: Annotated[
+        int, Meta(description="How long an answer (`kage confirm`) is waited for.", ge=1_000, le=DAY_MS)
+    ]
+    default: Annotated[
+        Literal["yes", "no"], Meta(description="What is done without an answer: `yes` takes it over.")
+    ]
+
+    def confirmation(self) -> Confirmation:
+        """The same in the core's words."""
+        return Confirmation(within_ms=self.within_ms, default=self.default == "yes")
+
+
+@dataclass(frozen=True, kw_only=True)
 class HierarchyTable:
     """[hierarchy.NAME] without its resources"""
 
@@ -135,6 +197,10 @@ class HierarchyTable:
             description="How long a node that failed to run it is not tried again.", ge=1_000, le=7 * DAY_MS
         ),
     ] = Hierarchy.failure_timeout_ms
+    confirm_failover: Annotated[
+        ConfirmTable | None,
+        Meta(description="Ask an operator before it is taken from an owner that is lost; else nobody."),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """One value of a TOML file to one typed Python value, by its type hint.
 
 Known hints: str, int, bool, float, Duration (a string such as "2s", kept as milliseconds), Path
-(absolute: an agent has no working directory worth naming), the address types of `ipaddress` and unions
-of them, Literal, Enum, tuple[X, ...]; each optionally `| None` (TOML has no null: None is a default
+(absolute: an agent has no working directory worth naming), HostPort, the address types of `ipaddress` and
+unions of them, Literal, Enum, tuple[X, ...]; each optionally `| None` (TOML has no null: None is a default
 only) and in `Annotated` with `msgspec.Meta`. msgspec does the work for plain scalars.
 """
 
@@ -24,6 +24,7 @@ from msgspec import Meta
 
 from agent.config.durations import format_duration, parse_duration
 from agent.config.errors import Problem
+from agent.config.hostports import HostPort, parse_host_port
 from agent.config.lines import Where, show_key
 
 Duration = NewType("Duration", int)  # milliseconds
@@ -35,6 +36,7 @@ _NAMES: dict[Any, tuple[str, str]] = {  # what people call it, and an example
     bool: ("true or false", ""),
     Duration: ("a duration", '"250ms", "2s", "5min" or "1h"'),
     Path: ("an absolute path", '"/mnt/data"'),
+    HostPort: ("a host and a port", '"10.0.0.1:53", "[fd00::1]:443" or "proxy.example.com:3128"'),
     IPv4Address: ("an IPv4 address", '"10.0.3.4"'),
     IPv6Address: ("an IPv6 address", '"fd00::4"'),
     IPv4Interface: ("an IPv4 address with its prefix length", '"10.1.0.10/32"'),
@@ -74,6 +76,8 @@ def convert(hint: Any, value: Any, where: Where, problems: Problems) -> Any:
             return _check(int, metas, parse_duration(_string(value)))
         if alternatives == (Path,):
             return _absolute(_string(value))
+        if alternatives == (HostPort,):
+            return parse_host_port(_string(value))
         if alternatives[0] in _IP_TYPES:
             return _ip(alternatives, _string(value))
         return _check(Union[alternatives], metas, value)  # noqa: UP007 (built from a tuple)

@@ -17,11 +17,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
 
-from msgspec import Meta
-
-from agent.config.errors import BadParameter
+from agent.config.fencing import ClusterLabsTarget
 from agent.core.ids import NodeId
 from agent.fencing.contract import FenceFailed, FenceUnanswered
 from agent.fencing.process import Ended, run
@@ -33,8 +30,6 @@ STATUS_SHARE = 0.25  # of the limit is kept for asking after an `off` that hangs
 TOLD_CHARACTERS = 1_000  # of an agent's output
 MASK = "***"
 _OFF = re.compile(r"^\s*status:\s*off\s*$", re.IGNORECASE | re.MULTILINE)
-_KEY = re.compile(r"[a-z][a-z0-9_-]*\Z")
-_SECRET_KEY = re.compile(r"(passw(or)?d|passphrase|secret([_-]key)?|token|api[_-]?key|community)\Z")
 # The agents end with 1 whatever is wrong and tell it in words: those of their common library.
 _CERTAIN = {
     "does not have the correct privileges": "give the device's user the right to switch power",
@@ -43,51 +38,6 @@ _CERTAIN = {
     "You have to set": "complete the options: `AGENT -o metadata` lists them",
     "Please use '-h' for usage": "correct the options: `AGENT -o metadata` lists them",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterLabsTarget:
-    """kind = "cluster-labs": one node's power switch, and the agent that works it."""
-
-    agent: Annotated[
-        str,
-        Meta(
-            description="The fence agent: its name, or the absolute path of the program.",
-            title="a fence agent",
-            pattern=r"^(fence_[a-z0-9_]+|/\S+)\Z",
-            examples=["fence_ipmilan"],
-        ),
-    ]
-    options: Annotated[
-        tuple[str, ...],
-        Meta(description="What it is told, each as `key=value`; `fence_… -o metadata` lists the keys."),
-    ] = ()
-    secrets: Annotated[
-        tuple[str, ...],
-        Meta(description="Options whose value is a file's first line, each as `key=/path/of/the/file`."),
-    ] = ()
-    action: Annotated[
-        Literal["off", "reboot"],
-        Meta(description="`reboot`: off, and on again once it is certainly off."),
-    ] = "off"
-    has_status: Annotated[
-        bool,
-        Meta(
-            description="False for an agent without the action `status` (fence_kdump): the success of "
-            "`off` is then believed."
-        ),
-    ] = True
-    limit_ms: Annotated[int, Meta(description="How long it may take in all.", ge=1_000, le=900_000)] = 60_000
-
-    def __post_init__(self) -> None:
-        for name in ("options", "secrets"):
-            for option in getattr(self, name):
-                _check_option(name, option)
-        for option in self.options:
-            if _SECRET_KEY.search(key := option.partition("=")[0]):
-                raise BadParameter(
-                    "options", f'{key} is a secret: secrets = ["{key}=/etc/kagemusha/{key}"], mode 0400'
-                )
 
 
 @dataclass(frozen=True)
@@ -236,15 +186,3 @@ def _mode(path: Path) -> int:
         return path.stat().st_mode & 0o777
     except OSError:
         return 0
-
-
-def _check_option(name: str, option: str) -> None:
-    """Raise BadParameter unless it is one `key=value` line that leaves the action to us."""
-    key, equals, value = option.partition("=")
-    if not equals or not _KEY.match(key) or "\n" in value or "\r" in value:
-        shown = "a secret" if name == "secrets" else repr(option)
-        raise BadParameter(name, f"write key=value on one line, not {shown}")
-    if key in ("action", "option"):
-        raise BadParameter(name, f"{key} is what the agent is told to do, and not yours to set")
-    if name == "secrets" and not value.startswith("/"):
-        raise BadParameter(name, f'write {key}=/path/of/a/file: the file holds the secret, not "{name}"')

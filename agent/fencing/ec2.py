@@ -13,11 +13,10 @@ import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from msgspec import Meta
+from typing import Any
 
 from agent.aws import AwsError, AwsFault
+from agent.config.fencing import Ec2Target
 from agent.core.ids import NodeId
 from agent.fencing.contract import FenceFailed, FenceUnanswered
 from recovery_kits.contract import Ec2, Finding
@@ -34,31 +33,6 @@ STEPS = {
 NOT_FOUND_STEP = (
     "correct the instance id or the region; if it was terminated long ago, confirm by hand that it is gone"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ec2Target:
-    """kind = "ec2": one node's instance, and what is done to it."""
-
-    instance: Annotated[
-        str,
-        Meta(
-            description="The node's instance.",
-            title="an instance id",
-            pattern=r"^i-([0-9a-f]{8}|[0-9a-f]{17})\Z",
-            examples=["i-0123456789abcdef0"],
-        ),
-    ]
-    action: Annotated[
-        Literal["stop", "reboot"],
-        Meta(
-            description="`stop` leaves it stopped; `reboot` starts it again once it is certainly stopped, "
-            "on another host perhaps, and without what was on instance store volumes."
-        ),
-    ] = "stop"
-    limit_ms: Annotated[
-        int, Meta(description="How long it may take until it is stopped.", ge=5_000, le=900_000)
-    ] = 60_000
 
 
 @dataclass

@@ -19,10 +19,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from msgspec import Meta
-
+from agent.config.watchdogs import SLACK_MS, WatchdogSetup, timeout_for
 from agent.core.ids import Instant, later
 from agent.fencing import device
 from agent.fencing.device import DeviceFile, DeviceInfo, Raw
@@ -30,17 +29,6 @@ from recovery_kits.contract import Finding
 
 T = TypeVar("T")
 DEVICE_LIMIT_S = 2.0  # for opening and closing it
-SLACK_MS = 100  # between sending the heartbeat whose answer renews authority, and feeding
-
-
-@dataclass(frozen=True, kw_only=True)
-class WatchdogSetup:
-    """[watchdog]: what resets this machine when its agent can't."""
-
-    device: Annotated[
-        Path,
-        Meta(description="A watchdog device that nobody else uses, systemd's RuntimeWatchdogSec neither."),
-    ] = Path("/dev/watchdog")
 
 
 class WatchdogFailed(Exception):
@@ -175,16 +163,6 @@ class Watchdog:
         elif (real_s := device.set_timeout(armed.raw, timeout_s)) != timeout_s:  # which feeds, too
             raise OSError(errno.EINVAL, f"it took {timeout_s} s before and makes {real_s} s of it now")
         armed.timeout_s, armed.fires_at = timeout_s, fires_at
-
-
-def timeout_for(authority_ms: int, margin_ms: int) -> int | None:
-    """The timeout in seconds for grants that last `authority_ms`; None where the smallest is too long.
-
-    It is at most authority + margin, and by SLACK_MS less: it is fed when a renewal arrives, and must
-    fire by the end of what was renewed even so.
-    """
-    timeout_s = (authority_ms + margin_ms - SLACK_MS) // 1_000  # devices count whole seconds
-    return timeout_s if timeout_s > 0 else None
 
 
 def findings(setup: WatchdogSetup, authority_ms: int, margin_ms: int) -> list[Finding]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from agent.arbiters.conditional import ConditionalArbiter
 from agent.arbiters.dynamodb import DynamoDbStore, digest
-from agent.arbiters.parameters import DynamoDbParameters, S3Parameters
 from agent.arbiters.s3 import S3Store
 from agent.arbiters.store import Store
 from agent.aws import AwsSession
+from agent.config.arbiter import DynamoDbParameters, S3Parameters
 from tests.arbiters.fake import Call, ScriptedArbiter, ScriptedStore, Trouble
 from tests.aws_server import REGION, AwsServer, Rule
 

@@ -10,7 +10,7 @@ import pytest
 
 from agent.arbiters.contract import ArbiterRefused, ArbiterUnanswered
 from agent.arbiters.opening import open_arbiter
-from agent.arbiters.parameters import DynamoDbParameters, S3Parameters
+from agent.config.arbiter import DynamoDbParameters, S3Parameters
 from tests.arbiters.benches import (
     BUCKET,
     CLUSTER,

@@ -149,6 +149,7 @@ def test_agent_runs_the_runtime_with_its_options(monkeypatch: pytest.MonkeyPatch
 CLUSTER = """\
 [cluster]
 name = "lab"
+quorum = "none"
 key_file = "{key}"
 
 [comm_path.eni-0]
@@ -193,11 +194,11 @@ def test_check_tells_every_problem_with_its_line(good: Path, capsys: pytest.Capt
     good.write_text(good.read_text().replace("priority = 1", 'priority = "1"').replace("generic", "generics"))
     assert main(["check", str(good)]) == 2
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(": ")[0] for line in lines] == [f"{good}:6", f"{good}:14", str(good)]
+    assert [line.split(": ")[0] for line in lines] == [f"{good}:7", f"{good}:15", str(good)]
     assert lines[-1] == f"{good}: invalid, 2 problems"
     assert main(["check", str(good), "--json"]) == 2
     report = json.loads(capsys.readouterr().out)
-    assert (report["valid"], [each["line"] for each in report["problems"]]) == (False, [6, 14])
+    assert (report["valid"], [each["line"] for each in report["problems"]]) == (False, [7, 15])
 
 
 def test_check_of_a_missing_file_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ class AddressKit:
     kind: ClassVar[str] = "address"
     summary: ClassVar[str] = "An address on a device"
     default_check_interval_ms: ClassVar[int] = 10_000
+    reasserts: ClassVar[bool] = False
     Parameters: ClassVar[type[Any]] = AddressParameters
 
     @classmethod
@@ -56,6 +57,7 @@ class ScriptKit:
     kind: ClassVar[str] = "script"
     summary: ClassVar[str] = "Anything with scripts"
     default_check_interval_ms: ClassVar[int] = 30_000
+    reasserts: ClassVar[bool] = False
     Parameters: ClassVar[type[Any]] = ScriptParameters
 
     @classmethod

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from agent.config import load, parse
+from agent.config.arbiter import DynamoDbParameters
 from agent.config.model import AwsSetup, Config, SelfFence
 from agent.core.ids import HierarchyId, NodeId, PathId, Tag
 from agent.core.model import Heartbeat, Hierarchy, Limits, Resource
-from agent.core.states import Quorum, Switchback
+from agent.core.states import Fencing, OnAuthorityLost, Quorum, Switchback
 from tests.config.fakes import GOOD, KITS, SOURCE, AddressParameters, ScriptParameters
 
 DB1, DB2 = NodeId("db-01"), NodeId("db-02")
@@ -39,7 +40,12 @@ def test_the_smallest_file_has_sensible_defaults() -> None:
     assert config.cluster.name == "shop"
     assert config.cluster.nodes == (DB1, DB2)
     assert config.cluster.heartbeat == Heartbeat(interval_ms=250, dead_after_ms=2_000)
-    assert config.cluster.quorum is Quorum.NONE
+    assert config.cluster.quorum is Quorum.MAJORITY
+    assert (config.cluster.voters, config.cluster.margin_ms) == (3, 100)
+    assert config.cluster.fencing is Fencing.NONE
+    assert config.cluster.on_authority_lost is OnAuthorityLost.REBOOT
+    assert config.arbiter == DynamoDbParameters(table="kagemusha")
+    assert (config.fencing_levels, config.watchdog, config.isolation_check) == ((), None, ())
     assert config.cluster.startup_grace_ms == 30_000
     assert config.key_file == Path("/etc/kagemusha/cluster.key")
     assert (config.aws, config.self_fence) == (AwsSetup(), SelfFence())
@@ -186,7 +192,7 @@ def test_children_come_before_their_parents_and_otherwise_the_file_decides() -> 
 
 def test_what_is_not_wise_is_noted() -> None:
     (note,) = parsed().notes
-    assert note.startswith('quorum = "none": ')
+    assert note.startswith("no [watchdog]: ")
     one_path = GOOD[: GOOD.index("[comm_path.back]")] + GOOD[GOOD.index("[hierarchy.app]") :]
     first, _ = parse(one_path, SOURCE, KITS).notes
     assert first.startswith("front is the only comm path: ")

@@ -94,7 +94,7 @@ def test_a_kit_whose_parameter_hides_a_resources_own_key_is_refused() -> None:
         parse(GOOD, SOURCE, {**KITS, "address": Clashing})
     assert refused.value.problems == (
         Problem(
-            19,
+            23,
             "hierarchy.app.resource.vip.kit",
             "address can't be used: each resource has a key failover already",
         ),

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from agent.config.errors import BadParameter
+from agent.config.fencing import ClusterLabsTarget
 from agent.core.ids import NodeId
-from agent.fencing.cluster_labs import ClusterLabsFence, ClusterLabsTarget
+from agent.fencing.cluster_labs import ClusterLabsFence
 from agent.fencing.contract import FenceFailed, FenceUnanswered
 
 ME, OTHER = NodeId("db-01"), NodeId("db-02")

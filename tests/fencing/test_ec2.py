@@ -11,9 +11,10 @@ import pytest
 
 from agent.aws import AwsError, AwsFault, AwsSession
 from agent.aws.errors import answered
+from agent.config.fencing import Ec2Target
 from agent.core.ids import NodeId
 from agent.fencing.contract import FenceFailed, FenceUnanswered
-from agent.fencing.ec2 import Ec2Fence, Ec2Target
+from agent.fencing.ec2 import Ec2Fence
 from tests.aws_server import REGION, AwsServer, Rule, World, throttle
 
 ME, OTHER = NodeId("db-01"), NodeId("db-02")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.config.errors import BadParameter
 from agent.config.model import SelfFence
+from agent.core.states import OnAuthorityLost
 from agent.fencing import myself
 from agent.fencing.myself import fence_myself
 
@@ -84,27 +84,24 @@ def test_a_reboot_goes_through_sysrq_and_tells_the_console_why(node: Node) -> No
 
 
 def test_a_power_off_goes_through_sysrq(node: Node) -> None:
-    node.fence_until(lambda: node.asked() == "o", SelfFence(means=("poweroff",)))
+    node.fence_until(lambda: node.asked() == "o", SelfFence(on_authority_lost=OnAuthorityLost.POWEROFF))
 
 
-@pytest.mark.parametrize("then", ["exit 0", "exit 1", "kill -9 $$", "sleep 600"])
-def test_a_command_that_may_be_the_only_means_is_repeated(node: Node, then: str) -> None:
+@pytest.mark.parametrize("then", ["exit 0", "exit 1", "kill -9 $$", "sleep 600 & wait", "exec sleep 600"])
+def test_a_command_that_does_not_end_this_node_is_repeated(node: Node, then: str) -> None:
     setup = SelfFence(command=node.command(then))
     node.fence_until(lambda: node.count() >= 3, setup, command_limit_s=0.5)
     assert node.asked() == ""
 
 
-@pytest.mark.parametrize("then", ["exit 0", "exit 1", "sleep 600 & wait", "exec sleep 600"])
-def test_a_command_that_does_not_end_this_node_is_followed_by_the_next_means(node: Node, then: str) -> None:
-    setup = SelfFence(command=node.command(then), means=("command", "poweroff", "reboot"))
-    node.fence_until(lambda: node.asked() == "b", setup, command_limit_s=0.5)
+def test_a_power_off_that_does_not_end_this_node_is_followed_by_a_reboot(node: Node) -> None:
+    node.fence_until(lambda: node.asked() == "b", SelfFence(on_authority_lost=OnAuthorityLost.POWEROFF))
     told = [line for line in node.kernel_log.read_text().splitlines() if "fencing this node by" in line]
-    assert [line.split()[5].rstrip(":") for line in told[:3]] == ["command", "poweroff", "reboot"]
+    assert [line.split()[5].rstrip(":") for line in told[:2]] == ["poweroff", "reboot"]
 
 
-def test_a_command_that_is_not_there_and_a_sysrq_that_fails_are_tried_again(node: Node) -> None:
+def test_a_sysrq_that_fails_is_tried_again(node: Node) -> None:
     node.sysrq.mkdir()
-    setup = SelfFence(command=("/no/such/program",), means=("command", "reboot"))
     rounds = iter(range(100))
 
     def mended() -> bool:
@@ -112,7 +109,7 @@ def test_a_command_that_is_not_there_and_a_sysrq_that_fails_are_tried_again(node
             node.sysrq.rmdir()
         return node.sysrq.is_file()
 
-    node.fence_until(mended, setup)
+    node.fence_until(mended, SelfFence())
 
 
 @pytest.fixture
@@ -144,8 +141,12 @@ def test_a_program_on_a_disk_that_hangs_does_not_stop_it(node: Node, tmp_path: P
     """Reading a FIFO that nobody writes to waits as reading from a dead disk does."""
     fifo = tmp_path / "script"
     os.mkfifo(fifo)
-    setup = SelfFence(command=("/bin/sh", str(fifo)), means=("command", "reboot"))
-    node.fence_until(lambda: node.asked() == "b", setup, command_limit_s=0.3)
+    setup = SelfFence(command=("/bin/sh", str(fifo)))
+
+    def given_up() -> bool:
+        return node.kernel_log.read_text().count("didn't end within") >= 2
+
+    node.fence_until(given_up, setup, command_limit_s=0.3)
 
 
 def test_the_whole_process_ends_by_its_command() -> None:
@@ -162,10 +163,8 @@ def test_the_whole_process_ends_by_its_command() -> None:
     assert ended.returncode == -9, ended.stderr.decode()
 
 
-def test_without_means_the_command_or_a_reboot_is_the_only_one() -> None:
+def test_a_command_stands_in_place_of_everything_else() -> None:
     assert SelfFence().order == ("reboot",)
-    assert SelfFence(command=("/sbin/reboot",)).order == ("command",)
-    with pytest.raises(BadParameter, match="means"):
-        SelfFence(means=("command", "reboot"))
-    with pytest.raises(BadParameter, match="means"):
-        SelfFence(command=("/sbin/reboot",), means=("reboot",))
+    assert SelfFence(on_authority_lost=OnAuthorityLost.STOP).order == ("reboot",)
+    assert SelfFence(on_authority_lost=OnAuthorityLost.POWEROFF).order == ("poweroff", "reboot")
+    assert SelfFence(command=("/x",), on_authority_lost=OnAuthorityLost.POWEROFF).order == ("command",)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.config.watchdogs import WatchdogSetup, timeout_for
 from agent.core.ids import Instant
 from agent.fencing import watchdog
 from agent.fencing.device import (
@@ -23,7 +24,7 @@ from agent.fencing.device import (
     WDIOF_ALARMONLY,
     WDIOF_MAGICCLOSE,
 )
-from agent.fencing.watchdog import Watchdog, WatchdogFailed, WatchdogSetup, findings, timeout_for
+from agent.fencing.watchdog import Watchdog, WatchdogFailed, findings
 
 WDIOF_SETTIMEOUT = 0x0080
 PATH = Path("/dev/watchdog")
