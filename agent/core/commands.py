@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from agent.core import gates
 from agent.core.effects import Answer, Effect, Kind, Send, Severity
 from agent.core.ids import HierarchyId, Instant, NodeId, RequestId, later
 from agent.core.messages import (
     BringInService,
     Command,
+    Confirm,
     Forward,
     HierarchyReport,
     Recover,
+    Register,
     Reply,
     TakeOutOfService,
 )
 from agent.core.mind import Mind, notice
 from agent.core.reconcile import begin_move, forget_failures, try_again
 from agent.core.state import ForwardedCommand, Goal
-from agent.core.states import PeerStanding, Quorum, Reason, ResourceState
+from agent.core.states import Fencing, PeerStanding, Quorum, Reason, ResourceState
 
 FORWARD_LIMIT_MS = 5_000
 WANTED_FOR_MS = 60_000  # a wish that can't be carried out at once is tried for so long
@@ -95,31 +98,29 @@ def carry_out(mind: Mind, command: Command, at: Instant) -> Done | HandOn:
             return _take_out(mind, name, at)
         case Recover():
             return _recover(mind, command, at)
+        case Confirm():
+            return _confirm(mind, command, at)
 
 
 def _bring_in_service(mind: Mind, command: BringInService, at: Instant) -> Done | HandOn:
     name, node = command.hierarchy, command.node
     me, spec = mind.state.me, mind.machines[name].spec
-    owner = mind.authority.register(name).owner
-    if command.owner_is_off is not None and (why := _contradiction(mind, owner, command.owner_is_off)):
-        return _refuse(why)
+    register = mind.authority.register(name)
+    owner = register.owner
+    if command.owner_is_off is not None:
+        if why := _contradiction(mind, register, command.owner_is_off):
+            return _refuse(why)
+        mind.machines[name].life.vouched_off = command.owner_is_off
     if node is not None and node not in spec.nodes:
         return _refuse(f"{node} isn't one of its nodes: {', '.join(spec.nodes)}")
     if owner == me and node in {None, me} and mind.machines[name].life.leaving is not None:
         return _come_back(mind, name, at)
-    if owner is not None and node in {None, owner} and (owner == me or _alive(mind, owner)):
-        return Done(accepted=True, text=f"{name} is with {owner} already")
-    if owner == me:
-        assert node is not None
-        return _move_to(mind, name, node, at)
-    if owner is not None and _alive(mind, owner):
-        return HandOn(owner)
-    if owner not in {None, command.owner_is_off} and mind.standing_of(owner) is not PeerStanding.LOST:
-        return _refuse(
-            f"{owner} owns it and may still run it, but its agent doesn't answer "
-            f"({_standing(mind, owner)}); start the agent there. If that machine is certainly off: "
-            f"kage in-service {name} --owner-is-off {owner}"
-        )
+    if owner is not None and (owner == me or _alive(mind, owner)):
+        if node in {None, owner}:
+            return Done(accepted=True, text=f"{name} is with {owner} already")
+        return _move_to(mind, name, node, at) if owner == me and node is not None else HandOn(owner)
+    if why := _may_still_run(mind, register, command.owner_is_off):
+        return _refuse(why)
     target = node or _first_fit(mind, name, at)
     if target is None:
         return _refuse("no node is fit to run it; see `kage status` for why")
@@ -128,13 +129,29 @@ def _bring_in_service(mind: Mind, command: BringInService, at: Instant) -> Done 
     return _take_here(mind, name, at)
 
 
-def _contradiction(mind: Mind, owner: NodeId | None, said_off: NodeId) -> str:
+def _contradiction(mind: Mind, register: Register, said_off: NodeId) -> str:
     """What speaks against the operator's word that the owner's machine is off."""
-    if said_off != owner:
-        return f"{said_off} doesn't own it; {owner or 'nobody'} does"
+    waits = mind.machines[register.hierarchy].life.waits_for is Reason.FENCING
+    if said_off != register.owner and not (waits and said_off != mind.state.me):
+        return f"{said_off} doesn't own it; {register.owner or 'nobody'} does"
     if said_off == mind.state.me or _alive(mind, said_off):
         return f"{said_off} isn't off: its agent answers"
     return ""
+
+
+def _may_still_run(mind: Mind, register: Register, said_off: NodeId | None) -> str:
+    """What an owner that doesn't answer may do; empty if it is lost, or off by the operator's word."""
+    owner, name = register.owner, register.hierarchy
+    if owner is None or owner == said_off:
+        return ""
+    if mind.standing_of(owner) is PeerStanding.LOST and not register.unattended:
+        return ""
+    standing = "it was stopped" if register.unattended else _standing(mind, owner)
+    return (
+        f"{owner} owns it and may still run it, but its agent doesn't answer ({standing}); "
+        f"start the agent there. If that machine is certainly off: "
+        f"kage in-service {name} --owner-is-off {owner}"
+    )
 
 
 def _take_here(mind: Mind, name: HierarchyId, at: Instant) -> Done:
@@ -143,9 +160,12 @@ def _take_here(mind: Mind, name: HierarchyId, at: Instant) -> Done:
         return _refuse(f"{mind.state.me} can't: {why_not}")
     text = f"taking it: {Reason.ASKED.value}"
     effects.append(notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, text, name, reason=Reason.ASKED))
-    if mind.state.cluster.quorum is Quorum.MAJORITY:  # a promise may bind this node, a campaign be lost
+    cluster = mind.state.cluster
+    must_fence = cluster.quorum is Quorum.NONE and cluster.fencing is Fencing.REQUIRED
+    if cluster.quorum is Quorum.MAJORITY or must_fence:  # it may have to wait, or lose a campaign
         mind.machines[name].life.wanted_until = later(at, WANTED_FOR_MS)
-    effects += mind.authority.seek(name, at)
+    if not must_fence:
+        effects += mind.authority.seek(name, at)
     return Done(accepted=True, text=f"bringing {name} in service on {mind.state.me}", effects=tuple(effects))
 
 
@@ -207,6 +227,23 @@ def _recover(mind: Mind, command: Recover, at: Instant) -> Done | HandOn:
         try_again(machine)
         text = f"repairing {', '.join(failed)}" if failed else f"nothing has failed here; {text}"
     return Done(accepted=True, text=text, effects=tuple(effects))
+
+
+def _confirm(mind: Mind, command: Confirm, at: Instant) -> Done | HandOn:
+    name = command.hierarchy
+    life = mind.machines[name].life
+    if life.confirming is None:
+        asker = next((peer for peer in mind.state.peers if _asks(mind, peer, name)), None)
+        return _refuse(f"no node asks whether to take {name} over") if asker is None else HandOn(asker)
+    lost, me = life.confirming.owner, mind.state.me
+    effects = gates.confirmed(mind, name, at, take=command.take, by="an operator answered")
+    text = f"{me} takes {name} over from {lost}" if command.take else f"{me} leaves {name} to {lost}"
+    return Done(accepted=True, text=text, effects=tuple(effects))
+
+
+def _asks(mind: Mind, peer: NodeId, name: HierarchyId) -> bool:
+    report = mind.reported(peer, name)
+    return _alive(mind, peer) and report is not None and report.waits_for is Reason.CONFIRMING
 
 
 def _refuse(text: str) -> Done:

@@ -69,8 +69,13 @@ class AskArbiter:
 
 
 @dataclass(frozen=True)
+class ProbeOutside:
+    """See how many addresses of `isolation_check` answer; `OutsideProbed` comes back within seconds."""
+
+
+@dataclass(frozen=True)
 class SayGoodbye:
-    """Tell every peer that this agent ends in good order."""
+    """Tell every peer that this agent ends in good order: nobody takes over what it leaves running."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,13 @@ class CancelAction:
     """End an action early; `ActionFinished` still comes back."""
 
     id: ActionId
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Make another node harmless, with evidence; `FencingEnded(node)` comes back."""
+
+    node: NodeId
 
 
 @dataclass(frozen=True)
@@ -142,6 +154,11 @@ class Kind(Enum):
     NOWHERE_TO_GO = "nowhere-to-go"
     FAILURES_CLEARED = "failures-cleared"
     FENCING_MYSELF = "fencing-myself"
+    FENCING_PEER = "fencing-peer"
+    PEER_FENCED = "peer-fenced"
+    FENCING_FAILED = "fencing-failed"
+    ISOLATED = "isolated"
+    CONFIRMATION = "confirmation"
     STORE_FAILED = "store-failed"
     STORE_MENDED = "store-mended"
     CONFIG_LOADED = "config-loaded"
@@ -178,10 +195,12 @@ Effect = (
     | Publish
     | Send
     | AskArbiter
+    | ProbeOutside
     | SayGoodbye
     | StartAction
     | CancelAction
     | FenceMyself
+    | Fence
     | Answer
     | Notify
 )
@@ -191,8 +210,10 @@ _RANK: dict[type, int] = {
     Publish: 1,
     Send: 1,
     AskArbiter: 1,
+    ProbeOutside: 1,
     SayGoodbye: 1,
     FenceMyself: 2,
+    Fence: 2,
     CancelAction: 3,
     StartAction: 4,
     Answer: 5,

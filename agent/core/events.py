@@ -99,6 +99,25 @@ class ArbiterAnswered:
 
 
 @dataclass(frozen=True)
+class OutsideProbed:
+    """So many of the addresses of `isolation_check` answered."""
+
+    at: Instant
+    reached: int
+    asked: int
+
+
+@dataclass(frozen=True)
+class FencingEnded:
+    """A fence ended: with evidence that the node is harmless, or without."""
+
+    at: Instant
+    node: NodeId
+    fenced: bool
+    text: str  # the evidence, or why there is none
+
+
+@dataclass(frozen=True)
 class ConfigLoaded:
     """A checked configuration replaces the one before; nodes and paths are the same."""
 
@@ -130,6 +149,8 @@ Event = (
     | PersistFailed
     | CommandGiven
     | ArbiterAnswered
+    | OutsideProbed
+    | FencingEnded
     | ConfigLoaded
     | Tick
     | Stopping

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.ids import HierarchyId, NodeId, RequestId, Tag
-from agent.core.states import Action, Phase, ResourceState
+from agent.core.states import Action, Phase, Reason, ResourceState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +23,10 @@ class Register:
     term: int = 0  # one more with each takeover; 0: never owned
     revision: int = 0  # one more with each change
     owner: NodeId | None = None
-    previous: NodeId | None = None  # the owner before a release: preferred at a cold start
+    previous: NodeId | None = None  # after a release the last owner; else whom the owner took it from
     successor: NodeId | None = None  # whom a release hands it to
     held: bool = False  # out of service because an operator said so: nobody starts it unasked
+    unattended: bool = False  # the owner's agent was stopped in good order; its services go on running
     in_sync: tuple[NodeId, ...] = ()  # nodes whose replica holds every acknowledged write; (): no replica
 
 
@@ -77,6 +78,7 @@ class HierarchyReport:
     probed: bool  # it is known what of it runs there
     eligible: bool  # could take it over now
     why_not: str = ""  # why it isn't eligible
+    waits_for: Reason | None = None  # what keeps it, though it is its turn, from taking or starting it
     resources: tuple[ResourceReport, ...] = ()  # children first
 
 
@@ -113,7 +115,15 @@ class Recover:
     here_only: bool = False  # a peer asked on the operator's behalf: don't ask others again
 
 
-Command = BringInService | TakeOutOfService | Recover
+@dataclass(frozen=True, kw_only=True)
+class Confirm:
+    """An operator's answer to whether a hierarchy shall be taken from its lost owner."""
+
+    hierarchy: HierarchyId
+    take: bool
+
+
+Command = BringInService | TakeOutOfService | Recover | Confirm
 
 
 @dataclass(frozen=True, kw_only=True)

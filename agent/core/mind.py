@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from agent.core.authority.contract import Authority
 from agent.core.authority.liveness_based import LivenessBased
-from agent.core.authority.quorum import QuorumBased
+from agent.core.authority.quorum import QuorumBased, begin_seat
 from agent.core.authority.registers import after_reboot
-from agent.core.authority.state import ArbitrationLife, Claim, LeaseLife, QuorumLife, Stage
-from agent.core.authority.voter import binds_ms, fresh
+from agent.core.authority.state import QuorumLife, SeatLife
 from agent.core.effects import CancelAction, Durable, Effect, Failure, Kind, Notice, Notify, Severity
 from agent.core.hierarchy import HierarchyMachine
-from agent.core.ids import ActionId, HierarchyId, Instant, NodeId, Tag
+from agent.core.ids import FOREVER, ActionId, HierarchyId, Instant, NodeId, Tag
 from agent.core.liveness import Liveness, first_look
 from agent.core.messages import HierarchyReport, Register, Report, VoteRecord
 from agent.core.model import Cluster, Hierarchy
@@ -40,10 +39,13 @@ def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, sa
     for name, life in lives.items():
         life.in_part = same_boot and (registers[name].owner == me or name in durable.unfinished)
     votes = {each.hierarchy: each for each in durable.votes}
-    quorum = begin_quorum(cluster, me, registers, votes, at)
+    seats = {
+        name: begin_seat(cluster, me, register, votes.get(name, VoteRecord(hierarchy=name)), at)
+        for name, register in registers.items()
+    }
     return NodeState(
         me=me,
-        quorum=quorum,
+        quorum=QuorumLife(seats),
         cluster=cluster,
         stepped_at=at,
         peers=first_look(cluster, me, at),
@@ -51,37 +53,6 @@ def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, sa
         ownership=OwnershipLife(registers=registers),
         failures=[each for each in durable.failures if same_boot],
     )
-
-
-def begin_quorum(
-    cluster: Cluster,
-    me: NodeId,
-    registers: dict[HierarchyId, Register],
-    votes: dict[HierarchyId, VoteRecord],
-    at: Instant,
-) -> QuorumLife:
-    """A voter that has just started; what it owned in this boot it asks to be granted anew."""
-    life = QuorumLife()
-    binds = binds_ms(cluster.heartbeat.dead_after_ms, cluster.margin_ms)
-    for spec in cluster.hierarchies:
-        begin_voting(life, spec.name, votes.get(spec.name), at, binds)
-        register, vote = registers[spec.name], life.voters[spec.name].vote
-        if register.owner == me and vote.candidate == me and vote.term >= register.term:
-            patience_ms = cluster.heartbeat.dead_after_ms
-            life.claims[spec.name] = Claim(
-                LeaseLife(register.term), Stage.OWNING, since=at, expired_since=at, patience_ms=patience_ms
-            )
-        elif vote.candidate == me:
-            life.gave_up[spec.name] = vote.term
-    return life
-
-
-def begin_voting(
-    life: QuorumLife, name: HierarchyId, vote: VoteRecord | None, at: Instant, binds: int
-) -> None:
-    """The vote and the view of the arbiter for one hierarchy."""
-    life.voters[name] = fresh(vote or VoteRecord(hierarchy=name), at, binds)
-    life.arbiter[name] = ArbitrationLife()
 
 
 def new_life(spec: Hierarchy, me: NodeId, at: Instant) -> HierarchyLife:
@@ -149,34 +120,30 @@ class Mind:
             for spec in cluster.hierarchies
         }
 
-    def _unfinished(self) -> tuple[HierarchyId, ...]:
-        lives = ((name, each.life) for name, each in self.machines.items() if not each.is_down)
-        return tuple(name for name, life in lives if life.in_part or life.goal is not Goal.PROBE)
-
     def _mode(self, cluster: Cluster) -> Authority:
         state = self.state
         match cluster.quorum:
             case Quorum.NONE:
-                return LivenessBased(
-                    state.me, state.ownership, cluster, lambda: state.failures, self._unfinished
-                )
+                return LivenessBased(state.me, state.ownership, cluster, self._beside)
             case Quorum.MAJORITY:
-                binds = binds_ms(cluster.heartbeat.dead_after_ms, cluster.margin_ms)
-                for spec in cluster.hierarchies:
-                    if spec.name not in state.quorum.voters:
-                        begin_voting(state.quorum, spec.name, None, state.stepped_at, binds)
-                for gone in set(state.quorum.voters) - set(state.hierarchies):
-                    del state.quorum.voters[gone], state.quorum.arbiter[gone]
-                    state.quorum.claims.pop(gone, None)
+                seats = {
+                    name: state.quorum.seats.get(name) or self._new_seat(cluster, register)
+                    for name, register in state.ownership.registers.items()
+                }
+                state.quorum.seats = seats
                 return QuorumBased(
-                    state.me,
-                    state.ownership,
-                    state.quorum,
-                    cluster,
-                    lambda: state.failures,
-                    state.peers,
-                    self._unfinished,
+                    state.me, state.ownership, state.quorum, cluster, state.peers, self._beside
                 )
+
+    def _new_seat(self, cluster: Cluster, register: Register) -> SeatLife:
+        vote = VoteRecord(hierarchy=register.hierarchy)
+        return begin_seat(cluster, self.state.me, register, vote, self.state.stepped_at)
+
+    def _beside(self) -> Durable:
+        """What is to be durable beside registers and votes."""
+        lives = ((name, each.life) for name, each in self.machines.items() if not each.is_down)
+        unfinished = tuple(name for name, life in lives if life.in_part or life.goal is not Goal.PROBE)
+        return Durable(failures=tuple(self.state.failures), unfinished=unfinished)
 
     def new_action(self) -> ActionId:
         """The next action's id."""
@@ -297,8 +264,32 @@ class Mind:
             probed=machine.probed,
             eligible=not why_not,
             why_not=why_not[:120],
+            waits_for=machine.life.waits_for,
             resources=machine.reports(),
         )
+
+    def runs_on_authority(self, name: HierarchyId) -> bool:
+        """Does anything of it run here, or may it, that only a majority's grants allow?"""
+        machine = self.machines[name]
+        if self.state.cluster.quorum is not Quorum.MAJORITY or machine.is_down:
+            return False
+        life = machine.life
+        ours = life.in_part if life.goal is Goal.PROBE else life.goal is Goal.UP or life.leaving is not None
+        return ours or life.harmless_by is not None
+
+    def harmless_by(self) -> Instant:
+        """When everything here must have ended unless authority is renewed; FOREVER if nothing runs on it.
+
+        An instant in the past: not renewed in this life of the agent, or over. What an earlier life told
+        the watchdogs then stays as it is, and runs out.
+        """
+        names = [name for name in self.machines if self.runs_on_authority(name)]
+        return min((self.authority.safe_until(name) for name in names), default=FOREVER)
+
+    def left_in_good_order(self, name: HierarchyId) -> bool:
+        """Did an earlier life of this agent leave it running, with everybody's consent?"""
+        register = self.authority.register(name)
+        return register.owner == self.state.me and register.unattended
 
     def resource_is_active(self, tag: Tag) -> bool:
         """Does it run here, or may it?"""
@@ -318,7 +309,9 @@ def notice(
     text: str,
     name: HierarchyId | None = None,
     *,
+    peer: NodeId | None = None,
     reason: Reason | None = None,
 ) -> Effect:
     """Tell people."""
-    return Notify(Notice(at=at, kind=kind, severity=severity, text=text, hierarchy=name, reason=reason))
+    told = Notice(at=at, kind=kind, severity=severity, text=text, hierarchy=name, peer=peer, reason=reason)
+    return Notify(told)

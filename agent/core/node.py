@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from agent.core import gates
 from agent.core.commands import expire, forwarded, given, replied
 from agent.core.effects import CancelAction, Durable, Effect, Kind, Publish, SayGoodbye, Severity, in_order
 from agent.core.endings import finish
@@ -19,8 +20,10 @@ from agent.core.events import (
     CommandGiven,
     ConfigLoaded,
     Event,
+    FencingEnded,
     HeartbeatHeard,
     MessageHeard,
+    OutsideProbed,
     PeerLeft,
     Persisted,
     PersistFailed,
@@ -28,7 +31,7 @@ from agent.core.events import (
     Stopping,
     Tick,
 )
-from agent.core.ids import Instant, NodeId, later
+from agent.core.ids import HierarchyId, Instant, NodeId, later
 from agent.core.messages import Forward, Reply, VoteReply, VoteRequest
 from agent.core.mind import Mind, new_state, notice
 from agent.core.model import Cluster
@@ -73,7 +76,8 @@ class Node:
                 self._mind.settle(name, event.at)
                 effects += reconcile(self._mind, name, event.at)
         effects += self._publish(event.at)
-        if isinstance(event, Stopping):
+        if self.state.stopping and not self.state.said_goodbye and self._may_leave():
+            self.state.said_goodbye = True
             effects.append(SayGoodbye())
         return in_order(effects)
 
@@ -90,14 +94,20 @@ class Node:
         due += [at for each in machines if (at := each.next_deadline(state.stepped_at)) is not None]
         return max(min(due), later(state.stepped_at, 1))
 
-    def _take_in(self, event: Event) -> list[Effect]:  # noqa: C901 (one line for each kind of event)
+    def _take_in(self, event: Event) -> list[Effect]:  # noqa: C901, PLR0912 (one line for each kind of event)
         mind, at = self._mind, event.at
         match event:
             case HeartbeatHeard():
                 granted = mind.authority.heard(event)
+                if event.answers is not None:
+                    gates.heard(mind, event.peer)
                 return [*granted, *mind.liveness.heard(event)]
             case ArbiterAnswered():
                 return mind.authority.arbiter_answered(event)
+            case OutsideProbed():
+                return gates.outside_probed(mind, event)
+            case FencingEnded():
+                return gates.fencing_ended(mind, event)
             case ReportHeard():
                 return self._hear_report(event)
             case PeerLeft():
@@ -107,7 +117,7 @@ class Node:
             case ActionFinished():
                 return self._finish(event)
             case Persisted(_, serial):
-                return mind.authority.persisted(serial, at)
+                return self._persisted(serial, at)
             case PersistFailed(_, serial, why):
                 return mind.authority.persist_failed(serial, why, at)
             case CommandGiven(_, request, command):
@@ -120,6 +130,15 @@ class Node:
             case Stopping():
                 return self._stop()
         assert_never(event)
+
+    def _persisted(self, serial: int, at: Instant) -> list[Effect]:
+        could = self._mind.authority.able(at)
+        effects = self._mind.authority.persisted(serial, at)
+        for peer in self.state.peers.values() if not could else ():
+            effects += self._mind.hear_registers(
+                peer.report, at
+            )  # what the store couldn't take when it was told
+        return effects
 
     def _pass_time(self, at: Instant) -> list[Effect]:
         """What time alone brings about; after every event, for where much happens ticks are rare."""
@@ -166,7 +185,25 @@ class Node:
         ]
         for each in running:
             each.cancelled = True
-        return [CancelAction(each.id) for each in running]
+        effects: list[Effect] = [CancelAction(each.id) for each in running]
+        for name in self._mind.machines:
+            if self._runs_here(name):
+                effects += self._mind.authority.attend(name, attended=False)
+        return effects
+
+    def _runs_here(self, name: HierarchyId) -> bool:
+        owned = self._mind.authority.register(name).owner == self.state.me
+        return owned and not self._mind.machines[name].is_down
+
+    def _may_leave(self) -> bool:
+        """Does everybody know what stays in service here, so that nobody takes it over?"""
+        authority = self._mind.authority
+        return all(
+            authority.register(name).unattended and authority.agreed(name)
+            if self._runs_here(name)
+            else not self._mind.runs_on_authority(name)
+            for name in self._mind.machines
+        )
 
     def _notice_pause(self, at: Instant) -> list[Effect]:
         """Time that this node slept through is held against nobody else."""

@@ -88,6 +88,8 @@ def ranked(view: View) -> list[Candidate]:
 
 def _owner_gone(view: View) -> Verdict:
     """take=True only where the owner certainly can't be waited for."""
+    if view.register.unattended:
+        return Verdict(take=False, reason=Reason.OWNER_LEFT)
     if view.register.owner == view.me:  # owned but not held: the change is on its way
         return Verdict(take=False, reason=Reason.OWNER_RUNS_IT)
     match view.owner_standing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agent.core import gates
 from agent.core.authority.contract import Standing
 from agent.core.effects import Effect, Failure, FenceMyself, Kind, Severity
 from agent.core.hierarchy import HierarchyMachine
@@ -28,7 +29,8 @@ def reconcile(mind: Mind, name: HierarchyId, at: Instant) -> list[Effect]:
     probing = machine.life.goal is Goal.PROBE and not machine.probed
     if machine.life.stuck:
         return machine.advance(at) if probing else []  # fencing: nothing else helps
-    if standing is Standing.NONE and _must_be_harmless(mind, machine):
+    left = mind.left_in_good_order(name)
+    if standing is Standing.NONE and mind.runs_on_authority(name) and not left:
         return _be_harmless(mind, machine, at)
     if probing:
         return machine.advance(at)
@@ -37,6 +39,8 @@ def reconcile(mind: Mind, name: HierarchyId, at: Instant) -> list[Effect]:
             return []
         case Standing.HELD:
             return _as_owner(mind, machine, at)
+        case Standing.NONE if left:  # nobody else may take it: come back to it without a touch
+            return mind.authority.seek(name, at)
         case Standing.NONE:
             return _without_authority(mind, machine, at)
 
@@ -99,13 +103,18 @@ def try_again(machine: HierarchyMachine) -> None:
 
 def _as_owner(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
     life, name = machine.life, machine.spec.name
-    life.free_since = life.wanted_until = life.harmless_by = None
+    life.free_since = life.wanted_until = life.harmless_by = life.confirming = life.waits_for = None
+    if mind.left_in_good_order(name):
+        return mind.authority.attend(name, attended=True)
     if life.leaving is not None:
         return _leave(mind, machine, life.leaving, at)
     if life.goal is not Goal.UP:
         if life.goal is Goal.PROBE and not machine.all_active and not life.settled:
             return []  # a restarted agent looks around first: a peer may have taken it over meanwhile
-        return _take_up(machine, at)
+        effects = list[Effect]()
+        if not machine.some_active:
+            life.waits_for, effects = gates.before_starting(mind, name, at)
+        return effects if life.waits_for is not None else effects + _take_up(machine, at)
     if life.trouble is not None:
         return fail_over(mind, machine, life.trouble, at)
     if (better := _switchback_to(mind, machine, at)) is not None:
@@ -158,15 +167,6 @@ def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> li
     return effects + _seek_if_ours(mind, machine, at)
 
 
-def _must_be_harmless(mind: Mind, machine: HierarchyMachine) -> bool:
-    """Does anything run here, or may it, that a majority allowed and now doesn't?"""
-    life = machine.life
-    if mind.state.cluster.quorum is not Quorum.MAJORITY or machine.is_down:
-        return False
-    ours = life.in_part if life.goal is Goal.PROBE else life.goal is Goal.UP or life.leaving is not None
-    return ours or life.harmless_by is not None
-
-
 def _be_harmless(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
     """The authority for what runs here is gone: another node may start it after the margin."""
     life, cluster = machine.life, mind.state.cluster
@@ -184,7 +184,8 @@ def _be_harmless(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Eff
 def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
     name, owner = machine.spec.name, mind.authority.register(machine.spec.name).owner
     if owner is not None and mind.standing_of(owner) is PeerStanding.ALIVE:
-        machine.life.free_since = machine.life.wanted_until = None
+        life = machine.life
+        life.free_since = life.wanted_until = life.vouched_off = life.confirming = life.waits_for = None
         return []  # what `decide` would say; asked here because it is so almost always
     view = mind.view(name, at)
     verdict = decide(view)
@@ -192,10 +193,22 @@ def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Ef
     machine.life.free_since = view.free_since if in_line else None
     reason = Reason.ASKED if _is_wanted(mind, machine, at) else verdict.reason
     if not verdict.take and reason is not Reason.ASKED:
+        machine.life.waits_for = None
         return []
+    machine.life.waits_for, effects = gates.before_seeking(mind, name, reason, at)
+    if machine.life.waits_for is not None:
+        return effects
     sought = mind.authority.seek(name, at)
-    told = notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, f"taking it: {reason.value}", name, reason=reason)
-    return [told, *sought] if sought else []
+    told = notice(
+        at,
+        Kind.OWNERSHIP_SOUGHT,
+        Severity.INFO,
+        f"taking it: {reason.value}",
+        name,
+        peer=owner,
+        reason=reason,
+    )
+    return [*effects, told, *sought] if sought else effects
 
 
 def _is_wanted(mind: Mind, machine: HierarchyMachine, at: Instant) -> bool:

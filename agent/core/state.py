@@ -14,7 +14,7 @@ from agent.core.effects import Failure
 from agent.core.ids import NEVER, ActionId, HierarchyId, Instant, NodeId, PathId, RequestId, Tag
 from agent.core.messages import Register, Report
 from agent.core.model import Cluster
-from agent.core.states import Action, PathState, PeerStanding
+from agent.core.states import Action, PathState, PeerStanding, Reason
 
 
 @dataclass
@@ -100,6 +100,15 @@ class Leaving:
 
 
 @dataclass
+class Confirming:
+    """An operator was asked whether it shall be taken from a lost owner."""
+
+    owner: NodeId
+    since: Instant
+    answer: bool | None = None
+
+
+@dataclass
 class HierarchyLife:
     """One hierarchy on this node."""
 
@@ -119,6 +128,9 @@ class HierarchyLife:
     free_since: Instant | None = None  # since when this node could take it, were it its turn
     better_since: Instant | None = None  # since when a node of higher priority is fit
     wanted_until: Instant | None = None  # an operator wants it here: seek it until then
+    vouched_off: NodeId | None = None  # an operator's word that this node's machine runs nothing any more
+    confirming: Confirming | None = None
+    waits_for: Reason | None = None  # what keeps this node, whose turn it is, from taking or starting it
     harmless_by: Instant | None = None  # without authority: everything must be down here by then
 
 
@@ -137,8 +149,28 @@ class OwnershipLife:
     registers: dict[HierarchyId, Register]
     pending: dict[HierarchyId, Pending] = field(default_factory=dict)
     serial: int = 0  # of the newest Persist
+    durable_serial: int = 0  # of the newest Persist that is done
     store_failed: str = ""  # why the newest record isn't on disk
     store_retry_at: Instant = NEVER
+
+
+@dataclass
+class OutsideLife:
+    """What is known of `isolation_check`."""
+
+    asked_at: Instant | None = None  # a probe is under way
+    answered_at: Instant | None = None
+    cut_off: bool = False  # fewer than half answered
+
+
+@dataclass
+class FenceLife:
+    """What is known of making one lost peer harmless."""
+
+    under_way: bool = False
+    evidence: str = ""  # not empty: it is harmless, and hasn't been heard since
+    failed_why: str = ""
+    retry_at: Instant = NEVER
 
 
 @dataclass
@@ -160,8 +192,11 @@ class NodeState:
     hierarchies: dict[HierarchyId, HierarchyLife]
     ownership: OwnershipLife
     quorum: QuorumLife = field(default_factory=QuorumLife)
+    outside: OutsideLife = field(default_factory=OutsideLife)
+    fences: dict[NodeId, FenceLife] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     forwarded: dict[RequestId, ForwardedCommand] = field(default_factory=dict)
     next_action: int = 1
     published: Report | None = None
     stopping: bool = False
+    said_goodbye: bool = False

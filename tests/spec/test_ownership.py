@@ -9,7 +9,7 @@ import pytest
 from agent.core.authority.contract import Standing
 from agent.core.authority.liveness_based import LivenessBased
 from agent.core.authority.registers import after_reboot, is_newer, released, taken
-from agent.core.effects import Kind, Publish
+from agent.core.effects import Durable, Kind, Publish
 from agent.core.events import Persisted
 from agent.core.ids import Instant, NodeId
 from agent.core.messages import Register
@@ -240,8 +240,8 @@ ONCE = Register(hierarchy=GROUPWARE)
 
 def test_later_terms_and_later_revisions_are_newer() -> None:
     spec = groupware()
-    mine = taken(ONCE, A)
-    theirs = taken(mine, B)
+    mine = taken(ONCE, A, 1)
+    theirs = taken(mine, B, 2)
     assert is_newer(theirs, mine, spec)
     assert is_newer(released(mine, successor=None, held=False), mine, spec)
     assert not is_newer(mine, mine, spec)
@@ -250,15 +250,16 @@ def test_later_terms_and_later_revisions_are_newer() -> None:
 @pytest.mark.parametrize("other", [A, B])
 def test_at_a_tie_both_sides_decide_alike(other: NodeId) -> None:
     spec = groupware()
-    one, two = taken(ONCE, A), taken(ONCE, B)
+    one, two = taken(ONCE, A, 1), taken(ONCE, B, 1)
     assert is_newer(one, two, spec)
     assert not is_newer(two, one, spec)
     held = released(ONCE, successor=None, held=True)
-    assert is_newer(held, taken(ONCE, other), spec)  # an operator's word beats a takeover of the same moment
+    later = taken(ONCE, other, 1)
+    assert is_newer(held, later, spec)  # an operator's word beats a takeover of the same moment
 
 
 def test_a_reboot_ends_only_what_the_machine_itself_owned() -> None:
-    mine = taken(ONCE, A)
+    mine = taken(ONCE, A, 1)
     assert after_reboot(mine, B) is mine
     after = after_reboot(mine, A)
     assert (after.owner, after.previous, after.term) == (None, A, mine.term)
@@ -266,9 +267,9 @@ def test_a_reboot_ends_only_what_the_machine_itself_owned() -> None:
 
 def test_a_takeover_that_waits_for_the_disk_gives_way_to_one_that_is_told() -> None:
     life = OwnershipLife(registers={GROUPWARE: ONCE})
-    authority = LivenessBased(A, life, cluster(), list, tuple)
+    authority = LivenessBased(A, life, cluster(), Durable)
     authority.seek(GROUPWARE, Instant(1_000))
-    authority.hear(taken(ONCE, B), Instant(1_001))
+    authority.hear(taken(ONCE, B, 1), Instant(1_001))
     authority.persisted(2, Instant(1_002))
     assert authority.standing(GROUPWARE, Instant(1_002)) is Standing.NONE
     assert authority.register(GROUPWARE).owner == B

@@ -44,6 +44,7 @@ from tests.spec.network import Network
 from tests.spec.rules import Rules
 
 KILL_MS = 20  # from a time limit or a cancel until the action has ended
+LEAVE_LIMIT_MS = 2_000  # for an agent that stops to say goodbye; then it ends without
 
 
 class World:
@@ -112,10 +113,10 @@ class World:
             self.network.beat(machine, agent)
 
     def stop(self, name: str) -> None:
-        """The agent ends in good order; what runs goes on."""
+        """The agent ends in good order, or soon without a goodbye; what runs goes on."""
         machine, agent = self._living(name)
         self.step(machine, agent, Stopping(machine.clock(self.now)))
-        machine.agent = None
+        self.deliver(machine, agent, LEAVE_LIMIT_MS, lambda: setattr(machine, "agent", None))
 
     def crash(self, name: str) -> None:
         """The agent is killed; what runs goes on, what it was writing may or may not be on disk."""
@@ -198,6 +199,8 @@ class World:
         assert agent.tick_at > self.now
         for effect in effects:
             self._carry_out(machine, agent, effect)
+        if agent.leaving:
+            machine.agent = None
 
     def _carry_out(self, machine: Machine, agent: Agent, effect: Effect) -> None:
         match effect:

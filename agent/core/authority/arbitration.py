@@ -39,6 +39,10 @@ class Arbitration:
         """Why it doesn't answer; empty if it does."""
         return self._life.trouble
 
+    def is_asked(self, request: int) -> bool:
+        """Is this the request under way?"""
+        return request == self._life.asked
+
     def highest_term(self) -> int:
         """Of a vote of its for somebody else."""
         record = self._life.record
@@ -77,8 +81,7 @@ class Arbitration:
     def answered(self, event: ArbiterAnswered) -> tuple[int, Instant] | None:
         """Take in an answer; (term, sent_at) when it is the arbiter's vote for this node."""
         life = self._life
-        if event.request != life.asked:
-            return None
+        assert self.is_asked(event.request), event
         term, sent_at = life.asked_term, life.asked_at
         life.asked = life.asked_term = 0
         if event.outcome in {ArbiterOutcome.UNANSWERED, ArbiterOutcome.REFUSED}:

@@ -47,6 +47,12 @@ class Authority(Protocol):
     ) -> list[Effect]:
         """Give it up (or, without an owner, record that it is held out of service)."""
 
+    def attend(self, hierarchy: HierarchyId, *, attended: bool) -> list[Effect]:
+        """The owner's agent looks after it again, or is about to stop while its services run."""
+
+    def agreed(self, hierarchy: HierarchyId) -> bool:
+        """Does everybody who may own it later know its register as it is now?"""
+
     def stance(self, hierarchy: HierarchyId) -> Stance | None:
         """What heartbeats say of it, beside the register."""
 

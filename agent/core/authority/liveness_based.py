@@ -8,17 +8,17 @@ owning at the same time: that is what the mode lacks, and why it is shown as a p
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from agent.core.authority.contract import Standing
+from agent.core.authority.ledger import Ledger
 from agent.core.authority.registers import is_newer, released, taken
-from agent.core.effects import Durable, Effect, Failure, Kind, Notice, Notify, Persist, Severity
+from agent.core.effects import Durable, Effect, Kind, Notice, Notify, Persist, Severity
 from agent.core.events import ArbiterAnswered, HeartbeatHeard
-from agent.core.ids import FOREVER, HierarchyId, Instant, NodeId, later
+from agent.core.ids import FOREVER, HierarchyId, Instant, NodeId
 from agent.core.messages import Register, Stance, VoteReply, VoteRequest
 from agent.core.model import Cluster
 from agent.core.state import OwnershipLife, Pending
-
-STORE_RETRY_MS = 1_000
 
 
 class LivenessBased:
@@ -29,11 +29,10 @@ class LivenessBased:
         me: NodeId,
         life: OwnershipLife,
         cluster: Cluster,
-        failures: Callable[[], list[Failure]],
-        unfinished: Callable[[], tuple[HierarchyId, ...]],
+        beside: Callable[[], Durable],  # what else is to be durable
     ) -> None:
-        self._me, self._life, self._cluster = me, life, cluster
-        self._failures, self._unfinished = failures, unfinished
+        self._me, self._life, self._cluster, self._beside = me, life, cluster, beside
+        self._ledger = Ledger(life, self._durable)
 
     def standing(self, hierarchy: HierarchyId, at: Instant) -> Standing:  # noqa: ARG002 (modes with leases need it)
         """HELD as soon as the register that says so is durable, until a newer one is heard."""
@@ -47,18 +46,16 @@ class LivenessBased:
 
     def able(self, at: Instant) -> bool:  # noqa: ARG002 (modes with leases need it)
         """Could a takeover be recorded? Not after a failure, until a write went well."""
-        return not self._life.store_failed
+        return not self._ledger.failed
 
     def pass_time(self, at: Instant) -> list[Effect]:
-        """Try a store that failed again each second: what it lacks may be a release or a failure."""
-        if not self._life.store_failed or at < self._life.store_retry_at:
-            return []
-        self._life.store_retry_at = later(at, STORE_RETRY_MS)
-        return [self.record()]
+        """Only a store that failed waits for time to pass."""
+        return self._ledger.retry(at)
 
     def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:  # noqa: ARG002 (likewise)
         """Become the owner as soon as that is on disk."""
-        return self._own(taken(self._life.registers[hierarchy], self._me))
+        register = self._life.registers[hierarchy]
+        return self._own(taken(register, self._me, register.term + 1))
 
     def release(
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
@@ -70,6 +67,19 @@ class LivenessBased:
         to = successor or "whoever fits"
         text = "released, and held out of service" if held else f"released to {to}"
         return [self.record(), _tell(register, Kind.OWNERSHIP_RELEASED, at, text)]
+
+    def attend(self, hierarchy: HierarchyId, *, attended: bool) -> list[Effect]:
+        """The owner's agent looks after it again, or is about to stop."""
+        register = self._life.registers[hierarchy]
+        if register.unattended is not attended:
+            return []
+        changed = replace(register, revision=register.revision + 1, unattended=not attended)
+        self._life.registers[hierarchy] = changed
+        return [self.record()]
+
+    def agreed(self, hierarchy: HierarchyId) -> bool:  # noqa: ARG002
+        """Nobody has to agree; it is only to be on disk."""
+        return self._ledger.is_idle
 
     def stance(self, hierarchy: HierarchyId) -> Stance | None:  # noqa: ARG002
         """Nothing beside the register: nobody votes."""
@@ -120,12 +130,7 @@ class LivenessBased:
 
     def persisted(self, serial: int, at: Instant) -> list[Effect]:
         """Takeovers recorded by then now hold."""
-        effects = list[Effect]()
-        if self._life.store_failed:
-            self._life.store_failed = ""
-            text = "the store can be written again"
-            mended = Notice(at=at, kind=Kind.STORE_MENDED, severity=Severity.INFO, text=text)
-            effects.append(Notify(mended))
+        effects = self._ledger.persisted(serial, at)
         for name, pending in list(self._life.pending.items()):
             if pending.serial <= serial:
                 del self._life.pending[name]
@@ -136,34 +141,25 @@ class LivenessBased:
 
     def persist_failed(self, serial: int, why: str, at: Instant) -> list[Effect]:
         """No takeover comes true; what already held goes on."""
-        if serial == self._life.serial:  # else a newer record, with the same takeovers, is on its way
+        if self._ledger.is_newest(serial):  # else a newer record, with the same takeovers, is on its way
             self._life.pending.clear()
-        known, self._life.store_failed = bool(self._life.store_failed), why
-        self._life.store_retry_at = later(at, STORE_RETRY_MS)
-        if known:
-            return []
-        text = f"{why}; what runs goes on, but this node takes nothing over until its store can be written"
-        return [Notify(Notice(at=at, kind=Kind.STORE_FAILED, severity=Severity.ALARM, text=text))]
+        meaning = "what runs goes on, but this node takes nothing over until its store can be written"
+        return self._ledger.persist_failed(why, meaning, at)
 
     def record(self) -> Persist:
         """Everything durable as it is now."""
-        self._life.serial += 1
-        return Persist(self._life.serial, self._durable())
+        return self._ledger.record()
 
     def _own(self, register: Register) -> list[Effect]:
         """It is mine as soon as that is on disk."""
-        self._life.serial += 1
-        self._life.pending[register.hierarchy] = Pending(serial=self._life.serial, register=register)
-        return [Persist(self._life.serial, self._durable())]
+        serial = self._ledger.next_serial
+        self._life.pending[register.hierarchy] = Pending(serial=serial, register=register)
+        return [self._ledger.record()]
 
     def _durable(self) -> Durable:
         pending = {name: each.register for name, each in self._life.pending.items()}
         registers = self._life.registers | pending
-        return Durable(
-            registers=tuple(registers.values()),
-            failures=tuple(self._failures()),
-            unfinished=self._unfinished(),
-        )
+        return replace(self._beside(), registers=tuple(registers.values()))
 
 
 def _tell(

@@ -27,16 +27,17 @@ def _weight(register: Register, hierarchy: Hierarchy) -> tuple[int, int, bool, i
     return (register.term, register.revision, register.held, last - rank, register.owner or "")
 
 
-def taken(register: Register, me: NodeId) -> Register:
-    """The register after `me` takes the hierarchy over."""
+def taken(register: Register, me: NodeId, term: int) -> Register:
+    """The register after `me` takes the hierarchy over; `previous` then is whom it was taken from."""
     return replace(
         register,
-        term=register.term + 1,
+        term=term,
         revision=register.revision + 1,
         owner=me,
-        previous=None,
+        previous=register.owner,
         successor=None,
         held=False,
+        unattended=False,
     )
 
 
@@ -51,6 +52,7 @@ def released(register: Register, *, successor: NodeId | None, held: bool) -> Reg
         previous=register.previous if orphan else register.owner,
         successor=successor,
         held=held,
+        unattended=False,
     )
 
 

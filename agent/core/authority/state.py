@@ -15,7 +15,7 @@ class VoterLife:
 
     vote: VoteRecord
     bound_until: Instant  # no vote for anybody else before this
-    vote_serial: int = 0  # of the Persist that holds the vote; it isn't told before that is done
+    vote_serial: int = 0  # of the record that holds the vote; it isn't told before that is on disk
     register_serial: int = 0  # of the one that holds the register
 
 
@@ -58,8 +58,10 @@ class Claim:
     stage: Stage
     since: Instant  # of the stage
     despite_hold: bool = False  # an operator asked for it though it was held out of service
+    despite_owner: bool = False  # … or said that the owner, whose agent was stopped, is off
     asked_at: Instant = NEVER  # ASKING: when the peers were last asked
-    serial: int = 0  # OWNING: of the Persist that holds the register of this term
+    serial: int = 0  # OWNING: of the record that holds the register of this term
+    renewed: bool = False  # OWNING: a majority granted it in this life of the agent
     expired_since: Instant | None = None  # OWNING: when the grants had run out
     patience_ms: int = 0  # how long after that it is given up
 
@@ -83,16 +85,22 @@ class Owed:
 
 
 @dataclass
+class SeatLife:
+    """One hierarchy's authority on this node."""
+
+    voter: VoterLife
+    arbiter: ArbitrationLife = field(default_factory=ArbitrationLife)
+    claim: Claim | None = None
+    gave_up: int = 0  # up to this term this life never again counts a grant
+    owed: Owed | None = None
+    denials: int = 0  # campaigns lost in a row
+    retry_at: Instant = NEVER  # no campaign before this
+
+
+@dataclass
 class QuorumLife:
     """Authority in mode `majority`."""
 
-    voters: dict[HierarchyId, VoterLife] = field(default_factory=dict)
-    arbiter: dict[HierarchyId, ArbitrationLife] = field(default_factory=dict)
-    claims: dict[HierarchyId, Claim] = field(default_factory=dict)
-    gave_up: dict[HierarchyId, int] = field(default_factory=dict)
+    seats: dict[HierarchyId, SeatLife] = field(default_factory=dict)
     echoes: dict[NodeId, Echo] = field(default_factory=dict)
-    owed: list[Owed] = field(default_factory=list)
-    denials: dict[HierarchyId, int] = field(default_factory=dict)  # campaigns lost in a row
-    retry_at: dict[HierarchyId, Instant] = field(default_factory=dict)
-    durable_serial: int = 0  # of the newest Persist that is done
     request: int = 0  # id of the newest one to the arbiter

@@ -65,10 +65,6 @@ class Voter:
             life.vote_serial = serial
         self._bind(at)
 
-    def told(self, durable_serial: int) -> VoteRecord | None:
-        """The vote as others may hear it: None while it isn't durable."""
-        return self._life.vote if self._life.vote_serial <= durable_serial else None
-
     def _bind(self, at: Instant) -> None:
         self._life.bound_until = max(self._life.bound_until, later(at, self._binds_ms))
 
