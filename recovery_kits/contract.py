@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from agent.core.ids import FOREVER
 from agent.core.states import Health
 
 P = TypeVar("P")
@@ -89,11 +90,36 @@ class Run(Protocol):
         """Run `argv`, which is never given to a shell."""
 
 
+class Authority(Protocol):
+    """This node's right to act for one hierarchy, which runs out."""
+
+    def ms_left(self) -> int:
+        """For how many milliseconds it may still act; 0 or less: not any more.
+
+        Asked in threads of the AWS session, beside a running event loop, and answered at once.
+        """
+
+
+class _Always:
+    def ms_left(self) -> int:
+        return FOREVER
+
+
+ALWAYS: Authority = _Always()  # for what is no hierarchy's: fencing; and for tests
+
+
 class Ec2(Protocol):
     """EC2 as kits use it: bounded in time, errors told apart (see agent.aws)."""
 
-    async def __call__(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call e.g. "replace_route"; raises agent.aws.AwsError."""
+    async def __call__(
+        self, operation: str, *, authority: Authority | None = None, **parameters: Any
+    ) -> dict[str, Any]:
+        """Call e.g. "replace_route"; raises agent.aws.AwsError.
+
+        EC2 has no compare-and-set. So whatever isn't `describe_…` or `get_…` needs `authority` (TypeError
+        without), and that is asked at the last moment before the request goes out: when it is over,
+        nothing is sent, and the AwsError is NO_AUTHORITY.
+        """
 
 
 class Identity(Protocol):
@@ -133,6 +159,7 @@ class Tools:
     node: str
     run: Run
     aws: Aws
+    authority: Authority = ALWAYS  # over the resource's hierarchy; for `aws.ec2` and the like
     log: Callable[[str], None] = field(default=lambda _line: None)  # one line to the journal
 
 

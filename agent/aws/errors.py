@@ -17,9 +17,10 @@ class AwsFault(Enum):
     NETWORK = "no answer"  # nobody answered in time; a change may or may not have been applied
     REFUSED = "refused"  # answered: the request is wrong
     SERVER = "server error"  # AWS failed; a change may or may not have been applied
+    NO_AUTHORITY = "not sent"  # this node may not act any more: another may have changed the thing by now
 
 
-UNANSWERED = frozenset({AwsFault.THROTTLED, AwsFault.NETWORK, AwsFault.SERVER})
+UNANSWERED = frozenset({AwsFault.THROTTLED, AwsFault.NETWORK, AwsFault.SERVER, AwsFault.NO_AUTHORITY})
 UNAUTHORIZED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 CREDENTIAL_CODES = frozenset(
     {
@@ -80,6 +81,11 @@ class AwsError(Exception):
     def unanswered(self) -> bool:
         """Nobody can tell from this whether the thing is so, or whether the change was made."""
         return self.kind in UNANSWERED
+
+    @property
+    def passing(self) -> bool:
+        """The same call may be answered in a moment."""
+        return self.unanswered and self.kind is not AwsFault.NO_AUTHORITY
 
 
 def answered(service: str, operation: str, code: str, text: str, status: int) -> AwsError:

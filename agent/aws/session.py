@@ -4,7 +4,9 @@ Its invariants:
 - no call keeps its caller for longer than its time limit, even where the thread behind it hangs
   (slow DNS, a trickled reply); such a thread keeps its slot until it ends;
 - at most THREADS calls are under way, and who finds no free slot in time is told so;
-- nothing is retried here: who calls knows whether it still may act.
+- nothing is retried here: who calls knows whether it still may act;
+- what changes something in EC2 is sent by an authority only, asked again when the thread gets to it:
+  its caller may have given up long ago, and another node may have taken over.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from agent.aws.errors import AwsError, AwsFault
 from agent.aws.metadata import OPERATION, Machine, read_machine
+from recovery_kits.contract import Authority
 
 if TYPE_CHECKING:
     from agent.aws.client import Client
@@ -27,6 +30,7 @@ GRACE_S = 0.5  # what a call may take beyond its connect and read time-outs
 LOAD_LIMIT_S = 20.0  # loading botocore takes 0.5 s on an idle machine
 METADATA_TIMEOUT_S = 1.0  # each request: it is answered on the same host
 METADATA_LIMIT_S = 3.0
+READING = ("describe_", "get_")  # how EC2's operations begin that change nothing
 
 
 class AwsSession:
@@ -63,16 +67,24 @@ class AwsSession:
         await self.load("ec2")
         await self.identity()
 
-    async def ec2(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call e.g. "replace_route" once; raises AwsError."""
-        return await self.call("ec2", operation, **parameters)
+    async def ec2(
+        self, operation: str, *, authority: Authority | None = None, **parameters: Any
+    ) -> dict[str, Any]:
+        """Call e.g. "replace_route" once; raises AwsError. See recovery_kits.contract.Ec2."""
+        return await self.call("ec2", operation, authority=authority, **parameters)
 
-    async def call(self, service: Service, operation: str, **parameters: Any) -> dict[str, Any]:
+    async def call(
+        self, service: Service, operation: str, *, authority: Authority | None = None, **parameters: Any
+    ) -> dict[str, Any]:
         """Call e.g. "put_item" once; raises AwsError. A streamed "Body" comes as bytes (see Client.call)."""
+        if service == "ec2" and authority is None and not operation.startswith(READING):
+            raise TypeError(f"{operation} changes something: name the authority by which it is sent")
         client = await self.load(service)
         limit_s = self._connect_s + self._read_s + GRACE_S
         try:
-            return await self._in_thread(operation, limit_s, lambda: client.call(operation, parameters))
+            return await self._in_thread(
+                operation, limit_s, lambda: client.call(operation, parameters, authority)
+            )
         except AwsError as error:
             if error.code == "NoCredentialsError":  # a client keeps the credentials it was made with
                 self._forget(service, client)

@@ -85,7 +85,7 @@ def _look_around(config: Config, node: NodeId) -> Iterator[FindingView]:
 
 async def _look(config: Config, node: NodeId) -> list[FindingView]:
     with tempfile.TemporaryDirectory(prefix="kage-check-") as directory:
-        box = KitBox(node, config.aws, Path(directory), lambda _tag, _line: None)
+        box = KitBox(node, config, Path(directory), lambda _tag, _line: None)
         try:
             found = await asyncio.gather(*(_validate(kit) for kit in box.make(config).values()))
         finally:

@@ -19,7 +19,7 @@ from agent.aws import AwsError, AwsFault
 from agent.config.fencing import Ec2Target
 from agent.core.ids import NodeId
 from agent.fencing.contract import FenceFailed, FenceUnanswered
-from recovery_kits.contract import Ec2, Finding
+from recovery_kits.contract import ALWAYS, Ec2, Finding
 
 HARMLESS = frozenset({"stopped", "terminated"})
 POLL_S, POLL_MAX_S = 0.25, 2.0  # DescribeInstances is throttled as the whole account's calls are
@@ -94,7 +94,7 @@ class Ec2Fence:
         """Send one StopInstances; a refusal is kept, for the instance may be stopped already."""
         skip = {"SkipOsShutdown": True} if progress.skip_os_shutdown else {}
         try:
-            await self._ec2("stop_instances", InstanceIds=[instance], Force=True, **skip)
+            await self._ec2("stop_instances", authority=ALWAYS, InstanceIds=[instance], Force=True, **skip)
         except AwsError as error:
             progress.seen = str(error)
             if error.unanswered or error.code in NOT_NOW:
@@ -123,7 +123,7 @@ class Ec2Fence:
     async def _start(self, instance: str) -> str:
         """Start it again. The node is harmless in any case: a failure is only told."""
         try:
-            await self._ec2("start_instances", InstanceIds=[instance])
+            await self._ec2("start_instances", authority=ALWAYS, InstanceIds=[instance])
         except AwsError as error:
             return f"; starting it again failed: {error}"
         return ", and starts again"
@@ -157,7 +157,7 @@ class Ec2Fence:
     async def _dry_run(self, operation: str, instance: str) -> None:
         """Ask whether it would be permitted; raises AwsError if not."""
         try:
-            await self._ec2(operation, InstanceIds=[instance], DryRun=True)
+            await self._ec2(operation, authority=ALWAYS, InstanceIds=[instance], DryRun=True)
         except AwsError as error:
             if error.code != "DryRunOperation":
                 raise

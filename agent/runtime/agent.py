@@ -70,7 +70,7 @@ class Agent:
         )
         self.node: Node | None = None  # until `open`
         self.running = asyncio.Event()
-        self._kits = KitBox(me, config.aws, runtime_dir, self.log_line)
+        self._kits = KitBox(me, config, runtime_dir, self.log_line)
         self._store = Store(state_dir / "state.db")
         self._journal = Journal(state_dir / "journal", version)
         self._boot_id = boot_id()

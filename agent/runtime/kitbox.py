@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.aws.errors import AwsError
 from agent.aws.session import AwsSession
-from agent.config.model import AwsSetup, Config, ResourceSetup
-from agent.core.ids import NodeId, Tag
+from agent.config.model import Config, ResourceSetup
+from agent.core.ids import FOREVER, HierarchyId, NodeId, Tag
+from agent.core.states import Quorum
 from agent.runtime.process import Runner
 from recovery_kits.contract import Kit, Tools
 from recovery_kits.registry import kits
@@ -22,16 +24,44 @@ class KitBroken(Exception):
     """A kit refused, or failed, to be made for a resource."""
 
 
+@dataclass(frozen=True)
+class HierarchyAuthority:
+    """This node's authority over one hierarchy, as its kits ask for it."""
+
+    hierarchy: HierarchyId
+    time_left_ms: Callable[[HierarchyId], int]
+
+    def ms_left(self) -> int:
+        """For how long this node may still act; 0 or less: not any more."""
+        return self.time_left_ms(self.hierarchy)
+
+
+def always(_hierarchy: HierarchyId) -> int:
+    """The time left where no authority is asked for: it never runs out."""
+    return FOREVER
+
+
 class KitBox:
-    """One AWS session, one runner of commands, and the kits that use them."""
+    """One AWS session, one runner of commands, and the kits that use them.
+
+    `time_left_ms` says for how many milliseconds this node may still act for a hierarchy; it is asked in
+    the AWS session's threads, whatever the event loop is doing.
+    """
 
     def __init__(
-        self, me: NodeId, aws: AwsSetup, runtime_dir: Path, log_line: Callable[[str, str], None]
+        self,
+        me: NodeId,
+        config: Config,
+        runtime_dir: Path,
+        log_line: Callable[[str, str], None],
+        time_left_ms: Callable[[HierarchyId], int] = always,
     ) -> None:
-        self._me, self._log_line = me, log_line
+        self._me, self._log_line, self._time_left_ms = me, log_line, time_left_ms
         self._run = Runner(runtime_dir / "output")
         self._aws = AwsSession(
-            aws.region, connect_timeout_ms=aws.connect_timeout_ms, read_timeout_ms=aws.read_timeout_ms
+            config.aws.region,
+            connect_timeout_ms=connect_timeout_ms(config),
+            read_timeout_ms=config.aws.read_timeout_ms,
         )
         self._kinds = kits()
         self.made: Mapping[Tag, Kit[Any]] = {}
@@ -42,9 +72,10 @@ class KitBox:
         Raises KitBroken; then everything is as before.
         """
         self.made = {
-            tag: self._make_one(setup, setup.parameters[self._me])
-            for tag, setup in config.resources.items()
-            if self._me in setup.parameters
+            resource.tag: self._make_one(config.resources[resource.tag], hierarchy.name)
+            for hierarchy in config.cluster.hierarchies
+            for resource in hierarchy.resources
+            if self._me in config.resources[resource.tag].parameters
         }
         return self.made
 
@@ -61,13 +92,26 @@ class KitBox:
         """Let threads go."""
         self._aws.close()
 
-    def _make_one(self, setup: ResourceSetup, parameters: Any) -> Kit[Any]:
+    def _make_one(self, setup: ResourceSetup, hierarchy: HierarchyId) -> Kit[Any]:
         def log(line: str) -> None:
             self._log_line(setup.tag, line)
 
-        tools = Tools(tag=setup.tag, node=self._me, run=self._run, aws=self._aws, log=log)
+        authority = HierarchyAuthority(hierarchy, self._time_left_ms)
+        tools = Tools(
+            tag=setup.tag, node=self._me, run=self._run, aws=self._aws, authority=authority, log=log
+        )
         try:
-            return self._kinds[setup.kit](parameters, tools)
+            return self._kinds[setup.kit](setup.parameters[self._me], tools)
         except Exception as error:  # somebody else's code runs here: anything may come out
             why = f"{type(error).__name__}: {error}"
             raise KitBroken(f"{setup.tag}: the kit {setup.kit} can't be made: {why}") from error
+
+
+def connect_timeout_ms(config: Config) -> int:
+    """As configured, but so short that a grant outlives a connection that comes to nothing.
+
+    Half of it is left for another try, on a network that lost the first.
+    """
+    if config.cluster.quorum is Quorum.NONE:
+        return config.aws.connect_timeout_ms
+    return min(config.aws.connect_timeout_ms, config.cluster.heartbeat.dead_after_ms // 2)

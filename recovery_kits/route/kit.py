@@ -3,7 +3,9 @@
 Its invariants:
 - all tables are changed in parallel, and one that fails doesn't hide behind another that worked;
 - a change that nobody answered is settled by reading back, not by its error;
-- every change passes `_change`, where a node that may no longer act is to be stopped;
+- every change passes `_change` and goes out by this node's authority: without it nothing is sent;
+- EC2 has no compare-and-set, so a former owner's change may land after this node's: `reassert` doesn't
+  look first (a reading may be older than that change) but writes again, then reads back;
 - `remove` calls nothing: the route belongs to whoever takes it next, and AWS may be out of reach.
 """
 
@@ -63,6 +65,7 @@ class RouteKit(Kit[RouteParameters]):
 
     kind = "route"
     uses_aws = True
+    reasserts = True
     summary = "VPC routes that lead a virtual IP to this node"
     Parameters: ClassVar[type[Any]] = RouteParameters
     default_check_interval_ms = 30_000  # at most two Describe calls a minute
@@ -70,7 +73,8 @@ class RouteKit(Kit[RouteParameters]):
     async def restore(self) -> None:
         """Create or replace the route in every table, and read back that all lead here.
 
-        Raises KitError naming each table that doesn't, and why; Unanswered where nobody could tell.
+        Raises KitError naming each table that doesn't, and why; Unanswered where nobody could tell, and
+        where this node may not act any more.
         """
         try:
             interface = await self._interface()
@@ -80,6 +84,8 @@ class RouteKit(Kit[RouteParameters]):
         tables = self.parameters.route_tables
         results = await asyncio.gather(*(self._point(table, interface) for table in tables))
         errors = {table: error for table, error in zip(tables, results, strict=True) if error}
+        if gone := next((each for each in errors.values() if each.kind is AwsFault.NO_AUTHORITY), None):
+            raise self.unanswered("restore", str(gone)) from gone
         refused = {table for table, error in errors.items() if not error.unanswered}
         try:
             wrong = await self._read_back(interface, errors)
@@ -148,7 +154,7 @@ class RouteKit(Kit[RouteParameters]):
     async def _change(self, operation: str, route: Mapping[str, str]) -> AwsError | None:
         """Send one change; returns its error, for the other tables' changes go on."""
         try:
-            await patiently(lambda: self.tools.aws.ec2(operation, **route))
+            await patiently(lambda: self.tools.aws.ec2(operation, authority=self.tools.authority, **route))
         except AwsError as error:
             return error
         return None
@@ -183,7 +189,7 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
         try:
             return await call()
         except AwsError as error:
-            if not error.unanswered:
+            if not error.passing:
                 raise
         await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))  # noqa: S311 (jitter)
     return await call()

@@ -16,7 +16,7 @@ import pytest
 
 from agent.aws import AwsError, AwsFault, AwsSession
 from agent.aws.session import THREADS
-from recovery_kits.contract import Aws, Identity
+from recovery_kits.contract import ALWAYS, Aws, Identity
 from tests.aws_server import REGION, AwsServer, MetadataServer, Profile, Rule, World
 from tests.aws_server.fixtures import KEY
 
@@ -150,7 +150,7 @@ def test_wrong_parameters_are_refused_before_anything_is_sent(
     runner: asyncio.Runner, aws_server: AwsServer, session: AwsSession
 ) -> None:
     with pytest.raises(AwsError, match="ParamValidationError") as caught:
-        runner.run(session.ec2("replace_route", RouteTableId=7))
+        runner.run(session.ec2("replace_route", authority=ALWAYS, RouteTableId=7))
     assert caught.value.kind is AwsFault.REFUSED
     assert aws_server.control.journal() == []
 

@@ -215,7 +215,9 @@ class Script:
         self._states, self._stop = states, stop or {}
         self.calls: list[dict[str, Any]] = []
 
-    async def __call__(self, operation: str, **parameters: Any) -> dict[str, Any]:
+    async def __call__(
+        self, operation: str, *, authority: object = None, **parameters: Any
+    ) -> dict[str, Any]:
         if operation == "stop_instances":
             self.calls.append(parameters)
             if error := self._stop.get(len(self.calls)):
