@@ -18,14 +18,13 @@ from threading import Thread
 from typing import NoReturn
 
 from agent.config.model import SelfFence
+from agent.fencing import guardian
 from agent.fencing.process import run
 
-SYSRQ = Path("/proc/sysrq-trigger")
-KERNEL_LOG = Path("/dev/kmsg")
-_REBOOT, _POWER_OFF = b"b", b"o"  # at once: no sync, no unmount; Documentation/admin-guide/sysrq.rst
-_COMMAND_LIMIT_S = 10.0
+SYSRQ, KERNEL_LOG = Path(guardian.SYSRQ), Path(guardian.KERNEL_LOG)
+_COMMAND_LIMIT_S = guardian.COMMAND_LIMIT_MS / 1_000
 _LOG_LIMIT_S = 0.05  # the journal may sit on the disk that hangs
-_AFTER_S = {"command": 1.0, "reboot": 1.0, "poweroff": 5.0}  # what each needs to work: devices are shut down
+_AFTER_S = guardian.AFTER_S
 
 _log = logging.getLogger(__name__)
 
@@ -48,9 +47,9 @@ async def fence_myself(
                     assert setup.command is not None
                     await _run(setup.command, command_limit_s, tell)
                 case "reboot":
-                    sysrq.write_bytes(_REBOOT)  # noqa: ASYNC240 (doesn't return where it works)
+                    sysrq.write_bytes(guardian.REBOOT)  # noqa: ASYNC240 (doesn't return where it works)
                 case "poweroff":
-                    sysrq.write_bytes(_POWER_OFF)  # noqa: ASYNC240
+                    sysrq.write_bytes(guardian.POWER_OFF)  # noqa: ASYNC240
         except OSError as error:
             tell(f"fencing this node by {means} failed: {error}")
         await asyncio.sleep(_AFTER_S[means])
