@@ -158,6 +158,7 @@ class Kind(Enum):
     PEER_FENCED = "peer-fenced"
     FENCING_FAILED = "fencing-failed"
     ISOLATED = "isolated"
+    UNGUARDED = "unguarded"
     CONFIRMATION = "confirmation"
     STORE_FAILED = "store-failed"
     STORE_MENDED = "store-mended"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from agent.core.authority.contract import Authority
+from agent.core.authority.contract import Authority, Standing
 from agent.core.authority.liveness_based import LivenessBased
 from agent.core.authority.quorum import QuorumBased, begin_seat
 from agent.core.authority.registers import after_reboot
 from agent.core.authority.state import QuorumLife, SeatLife
 from agent.core.effects import CancelAction, Durable, Effect, Failure, Kind, Notice, Notify, Severity
 from agent.core.hierarchy import HierarchyMachine
-from agent.core.ids import FOREVER, ActionId, HierarchyId, Instant, NodeId, Tag
+from agent.core.ids import FOREVER, NEVER, ActionId, HierarchyId, Instant, NodeId, Tag, later
 from agent.core.liveness import Liveness, first_look
 from agent.core.messages import HierarchyReport, Register, Report, VoteRecord
 from agent.core.model import Cluster, Hierarchy
@@ -285,6 +285,12 @@ class Mind:
         """
         names = [name for name in self.machines if self.runs_on_authority(name)]
         return min((self.authority.safe_until(name) for name in names), default=FOREVER)
+
+    def may_act_until(self, name: HierarchyId, at: Instant) -> Instant:
+        """Until when this node may change for the hierarchy what others can see; the past: not at all."""
+        if self.authority.standing(name, at) is not Standing.HELD:
+            return NEVER
+        return later(self.authority.safe_until(name), -self.state.cluster.margin_ms)
 
     def left_in_good_order(self, name: HierarchyId) -> bool:
         """Did an earlier life of this agent leave it running, with everybody's consent?"""

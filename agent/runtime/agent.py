@@ -19,13 +19,16 @@ from agent.comm.keys import Keyring
 from agent.config.model import Config
 from agent.core.effects import (
     Answer,
+    AskArbiter,
     CancelAction,
     Effect,
+    Fence,
     FenceMyself,
     Kind,
     Notice,
     Notify,
     Persist,
+    ProbeOutside,
     Publish,
     SayGoodbye,
     Send,
@@ -33,18 +36,22 @@ from agent.core.effects import (
     StartAction,
 )
 from agent.core.events import CommandGiven, ConfigLoaded, Event, Persisted, PersistFailed, Stopping, Tick
-from agent.core.ids import NodeId, RequestId
+from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, RequestId
 from agent.core.messages import Command
+from agent.core.mind import Mind
 from agent.core.node import Node
 from agent.fencing.myself import fence_myself
 from agent.runtime.actions import Actions
 from agent.runtime.clock import boot_id, boottime_ms
 from agent.runtime.journal import Journal
 from agent.runtime.kitbox import KitBox
+from agent.runtime.lifeline import Lifeline
 from agent.runtime.noticelog import NoticeLog
+from agent.runtime.outside import Outside
 from agent.runtime.store import Store, StoreError
 
-LEAVE_LIMIT_S = 6.0  # for actions in progress to end when the agent stops
+AGREE_LIMIT_S = 2.0  # for peers to know what stays in service here when the agent stops
+LEAVE_LIMIT_S = 4.0  # for actions in progress to end when the agent stops
 OVERDUE_INTERVALS = 10  # without a step for so many heartbeat intervals the agent doesn't work any more
 
 _log = logging.getLogger(__name__)
@@ -70,11 +77,14 @@ class Agent:
         )
         self.node: Node | None = None  # until `open`
         self.running = asyncio.Event()
-        self._kits = KitBox(me, config, runtime_dir, self.log_line)
+        self._kits = KitBox(me, config, runtime_dir, self.log_line, self._time_left_ms)
+        self.outside = Outside(me, config, boottime_ms, self.feed)
+        self.lifeline = Lifeline(config, runtime_dir / "guard", boottime_ms, self.tell)
+        self._may_act_until: dict[HierarchyId, Instant] = {}
         self._store = Store(state_dir / "state.db")
         self._journal = Journal(state_dir / "journal", version)
         self._boot_id = boot_id()
-        self._stop = asyncio.Event()
+        self._stop, self._goodbye = asyncio.Event(), asyncio.Event()
         self._queue: deque[Event] = deque()
         self._feeding = False
         self._defect: Exception | None = None  # of a step: a mind that may be half changed isn't asked again
@@ -100,6 +110,7 @@ class Agent:
         """Run until `stop` is called; raises OSError (in a group) if a comm path's port is taken."""
         assert self.node is not None, "open it first"
         try:
+            await self.lifeline.start()
             async with asyncio.TaskGroup() as group:
                 self._tasks = group
                 self._actions = Actions(group, boottime_ms, self.feed)
@@ -111,6 +122,8 @@ class Agent:
                         ("store", self._keep_store()),
                         ("notices", self.notices.run()),
                         ("aws", self._kits.warm_up()),
+                        ("arbiter", self.outside.warm_up()),
+                        ("lifeline", self.lifeline.run()),
                     )
                 ]
                 await asyncio.sleep(0)  # comm has its ports by now, or has failed
@@ -128,6 +141,8 @@ class Agent:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            await self.lifeline.close(disarm=self.node.state.said_goodbye)
+            await self.outside.close()
             await self._store.close()
             self._journal.close()
             self._kits.close()
@@ -181,6 +196,7 @@ class Agent:
         self._actions.use(self._kits.make(config))
         self.config = config
         self.comm.config_digest = config.digest
+        self.outside.use(config)
         self.feed(ConfigLoaded(boottime_ms(), config.cluster))
 
     def tell(self, kind: Kind, severity: Severity, text: str) -> None:
@@ -197,8 +213,18 @@ class Agent:
         self._journal.before(node.state)
         effects = node.step(event)
         self._journal.after(event, effects)
+        self._say_how_long(node.mind, event.at)
         for effect in effects:
             self._perform(effect)
+
+    def _say_how_long(self, mind: Mind, at: Instant) -> None:
+        """Before anything is done: by when this node must be harmless, and until when its kits may act."""
+        self.lifeline.set(mind.harmless_by())
+        for name in mind.machines:
+            self._may_act_until[name] = mind.may_act_until(name, at)
+
+    def _time_left_ms(self, hierarchy: HierarchyId) -> int:
+        return self._may_act_until.get(hierarchy, NEVER) - boottime_ms()
 
     def _set_timer(self, node: Node) -> None:
         """A tick at the core's next deadline, unless something else happens before."""
@@ -212,7 +238,7 @@ class Agent:
 
     # What is done
 
-    def _perform(self, effect: Effect) -> None:  # noqa: C901 (one line for each kind of effect)
+    def _perform(self, effect: Effect) -> None:  # noqa: C901, PLR0912 (one line for each kind of effect)
         assert self._actions is not None
         assert self._tasks is not None
         match effect:
@@ -223,8 +249,14 @@ class Agent:
                 self.comm.publish(report)
             case Send(to, message):
                 self.comm.send(to, message)
+            case AskArbiter():
+                self.outside.ask_arbiter(effect)
+            case ProbeOutside():
+                self.outside.probe()
+            case Fence(node):
+                self.outside.fence(node)
             case SayGoodbye():
-                pass  # `_leave` does, and waits for it
+                self._goodbye.set()  # `_leave` says it
             case StartAction():
                 self._actions.start(effect)
             case CancelAction(action):
@@ -256,8 +288,17 @@ class Agent:
         """Say goodbye, and end what is in progress; it is done again by the next life."""
         assert self._actions is not None
         self.feed(Stopping(boottime_ms()))
-        if self._fencing is None:  # a reboot ends the agent: peers must see it die, not leave in good order
-            await self.comm.goodbye()
+        try:
+            async with asyncio.timeout(AGREE_LIMIT_S):
+                await self._goodbye.wait()
+        except TimeoutError:
+            text = "peers don't know what stays in service here: ending without a goodbye"
+            self.tell(Kind.UNGUARDED, Severity.ALARM, text)
+        else:
+            if (
+                self._fencing is None
+            ):  # a reboot ends the agent: peers must see it die, not leave in good order
+                await self.comm.goodbye()
         try:
             async with asyncio.timeout(LEAVE_LIMIT_S):
                 await self._actions.idle()
