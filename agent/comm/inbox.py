@@ -21,7 +21,7 @@ from agent.core.ids import NodeId, PathId
 from agent.core.messages import Message, Report
 
 MAX_UNPROVEN = 16
-IDLE_S = 60.0  # well above the client's, so that it is the client who hangs up
+IDLE_S = 15.0  # above the client's, who hangs up first; a letter can't be held back for longer
 _ACCEPT_PAUSE_S = 0.1  # after a failed accept, such as too many open files
 
 

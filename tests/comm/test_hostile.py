@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from agent.comm.keys import KEY_BYTES, Keyring
 from agent.core.events import HeartbeatHeard, MessageHeard
 from agent.core.model import Heartbeat
 from tests.comm import flood
@@ -200,17 +201,73 @@ async def test_a_frame_longer_than_the_limit_ends_its_connection() -> None:
         await until(lambda: recording and a.dropped("length") == 1)
 
 
+@on_loop
+async def test_a_letter_held_back_until_the_peers_next_life_is_not_delivered() -> None:
+    port = free_port()
+    paths = two_paths(port)
+    a, old_b = Agent(A, paths), Agent(B, redirected(paths, ENI_0, A, RELAY_AT))
+    async with relaying(RELAY_AT, address(A, ENI_0), port), running(a):
+        release = asyncio.Event()
+        async with recording_tcp(port, hold=release) as recording:
+            async with running(old_b):
+                await until(
+                    lambda: (
+                        {e.path for e in a.got(HeartbeatHeard)}
+                        == {e.path for e in old_b.got(HeartbeatHeard)}
+                        == {ENI_0, ENI_1}
+                    )
+                )
+                old_b.comm.send(A, FORWARD)
+                await until(lambda: a.got(MessageHeard))  # by the next-best path: the first try is held
+            assert len(recording) == 2
+            new_b = Agent(B, redirected(paths, ENI_0, A, "127.10.0.8"))  # kept off the path that is held
+            async with running(new_b):
+                await until(lambda: a.comm.peer_info()[B].incarnation == new_b.comm.incarnation)
+                await until(lambda: new_b.got(HeartbeatHeard))
+                new_b.comm.send(A, FORWARD)
+                await until(lambda: len(a.got(MessageHeard)) == 2)
+                before = a.dropped("old-life")  # some may have been late heartbeats
+                release.set()
+                await until(lambda: a.dropped("old-life") > before)
+    assert len(a.got(MessageHeard)) == 2
+
+
+@on_loop
+async def test_no_connection_outlives_the_key_it_was_made_with() -> None:
+    port = free_port()
+    paths = two_paths(port)
+    old, new = b"\x01" * KEY_BYTES, b"\x02" * KEY_BYTES
+    a, b = (Agent(node, paths, Keyring([old, new])) for node in (A, B))
+    async with running(a, b):
+        await until(lambda: len(a.comm.peer_info()) == len(b.comm.peer_info()) == 1)
+        b.comm.send(A, FORWARD)
+        await until(lambda: a.got(MessageHeard))
+        before = dict(a.comm._inbox._proven)
+        assert len(before) == 1
+        for agent in (a, b):
+            agent.comm.use_keys(Keyring([new]))
+        await until(lambda: not a.comm._inbox._proven)
+        b.comm.send(A, FORWARD)
+        await until(lambda: len(a.got(MessageHeard)) == 2)
+    assert (a.dropped("seal"), a.dropped("key")) == (0, 0)
+
+
 @contextlib.asynccontextmanager
-async def recording_tcp(port: int, then: bytes = b"") -> AsyncIterator[list[bytes]]:
-    """A TCP relay to A that keeps what the client says, and adds something of its own after it."""
+async def recording_tcp(
+    port: int, then: bytes = b"", hold: asyncio.Event | None = None
+) -> AsyncIterator[list[bytes]]:
+    """A TCP relay to A that keeps what the client says, adds something of its own after it, and may wait."""
     said: list[bytes] = []
 
     async def serve(near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
         async with connected(port, address(B, ENI_0)) as (far_reader, far_writer):
             near_writer.write(await far_reader.readexactly(GREETING_BYTES))
             said.append(await near_reader.readexactly(HELLO_BYTES))
+            far_writer.write(said[0])
             said.append(await near_reader.read(65_536))
-            far_writer.write(b"".join(said) + then)
+            if hold is not None:
+                await hold.wait()
+            far_writer.write(said[1] + then)
             with contextlib.suppress(ConnectionResetError):
                 while words := await far_reader.read(65_536):
                     near_writer.write(words)
@@ -220,5 +277,7 @@ async def recording_tcp(port: int, then: bytes = b"") -> AsyncIterator[list[byte
     try:
         yield said
     finally:
+        if hold is not None:
+            hold.set()
         server.close()
         await server.wait_closed()

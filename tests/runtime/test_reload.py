@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.comm.keys import KEY_BYTES, Keyring
 from agent.config import load
 from agent.config.model import Config
 from agent.config.resources import Kits
@@ -17,7 +18,7 @@ from agent.runtime import configwatch
 from agent.runtime import reload as module
 from agent.runtime.configwatch import ConfigWatch
 from agent.runtime.reload import Reloader
-from tests.runtime.inside import NAME, make_agent, running, told, write_config
+from tests.runtime.inside import KEY, NAME, make_agent, running, told, write_config
 from tests.runtime.waiting import on_loop, until
 
 WEB = """
@@ -136,6 +137,57 @@ async def test_a_file_that_says_the_same_is_no_reload(
         await reloader.changed()
         assert "can't be read: No such file" in caplog.text
         assert not told(agent, "config-refused"), "a file that is away for a moment is nobody's mistake"
+
+
+# The key file
+
+
+def write_keys(home: Path, *keys: bytes) -> None:
+    new = home / "new.key"
+    new.write_text("".join(key.hex() + "\n" for key in keys))
+    new.chmod(0o400)
+    new.replace(home / "cluster.key")
+
+
+@on_loop
+async def test_a_changed_key_file_is_in_force_at_once_and_told_by_ids(tmp_path: Path) -> None:
+    agent = make_agent(tmp_path)
+    reloader, new = Reloader(agent), b"\x02" * KEY_BYTES
+    async with running(agent):
+        for keys in ((KEY, new), (new, KEY), (new,)):
+            write_keys(tmp_path, *keys)
+            await reloader.changed()
+            assert agent.comm.key_ids == Keyring(keys).ids
+        assert [each.notice.text for each in told(agent, "config-loaded")] == [
+            f"keys in force now: {Keyring(keys)}" for keys in ((KEY, new), (new, KEY), (new,))
+        ]
+        await reloader.changed()
+        assert len(told(agent, "config-loaded")) == 3, "what says the same is no reload"
+
+
+@on_loop
+async def test_a_wrong_key_file_is_refused_without_being_quoted_and_the_old_keys_stay(tmp_path: Path) -> None:
+    agent = make_agent(tmp_path)
+    reloader, before, path = Reloader(agent), agent.comm.key_ids, tmp_path / "cluster.key"
+    async with running(agent):
+        write_keys(tmp_path, KEY, KEY)
+        assert "the same key twice" in (await reloader.reload()).text
+        write_keys(tmp_path, b"\x02" * KEY_BYTES)
+        assert "none of the keys in force" in (await reloader.reload()).text
+        path.chmod(0o644)
+        assert f"chmod 0400 {path}" in (await reloader.reload()).text
+        path.unlink()
+        result = await reloader.reload()
+        assert not result.accepted
+        assert "no such file" in result.text
+        assert result.text.startswith("nothing changed"), "the configuration is another matter"
+        assert agent.comm.key_ids == before
+        refused = told(agent, "config-refused")
+        assert len(refused) == 4
+        assert all(each.notice.text.startswith("the keys before stay: ") for each in refused)
+        assert not any("0202" in each.notice.text for each in refused)
+        write_keys(tmp_path, KEY)
+        assert (await reloader.reload()).accepted
 
 
 # The watch
