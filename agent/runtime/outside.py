@@ -42,6 +42,7 @@ class Outside:
         self._arbiter = _open_arbiter(config)
         self._aws = AwsSession(config.aws.region)  # its own: fencing doesn't wait for a kit's calls
         self._levels = open_levels(config.fencing_levels, me, self._aws.ec2)
+        self._warm = asyncio.Event()  # the first questions wait for what `warm_up` loads
         self._tasks = set[asyncio.Task[None]]()
 
     async def warm_up(self) -> None:
@@ -51,6 +52,8 @@ class Outside:
                 await self._arbiter.warm_up()
         except (ArbiterUnanswered, ArbiterRefused, AwsError) as error:
             _log.warning("the arbiter can't be used yet: %s", error)
+        finally:
+            self._warm.set()
 
     def use(self, config: Config) -> None:
         """A reload changed which addresses are probed; the rest needs a restart."""
@@ -88,6 +91,7 @@ class Outside:
             raise error  # a defect of ours: the loop's handler tells it
 
     async def _ask(self, arbiter: Arbiter, question: AskArbiter) -> None:
+        await self._warm.wait()
         outcome, record, version, why = await _answer(arbiter, question)
         held = None if record is None else _core_record(record)
         self._feed(ArbiterAnswered(self._clock_ms(), question.request, outcome, held, version, why))

@@ -25,6 +25,7 @@ from tests.machines.router import Router, targets
 
 ADDRESS, PORT = "10.0.0.2", 4566
 FIRST_METADATA_PORT = 8001
+ARBITERS_TABLE = "kagemusha"  # as examples/garoon has it
 ANSWER_LIMIT_S = 10.0
 URL = f"http://{ADDRESS}:{PORT}"
 
@@ -85,14 +86,26 @@ class _Quiet(WSGIRequestHandler):
         """Say nothing: the journal has it."""
 
 
+def _make_arbiters_table(server: AwsServer) -> None:
+    client = server.dynamodb()
+    client.create_table(
+        TableName=ARBITERS_TABLE,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.close()
+
+
 def main() -> None:
     """Serve until told to end."""
     stop = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before any thread: only sigwait sees them
-    with AwsServer(ADDRESS, PORT) as server:
+    with AwsServer(ADDRESS, PORT, warm=("ec2", "dynamodb")) as server:
         client = server.ec2()
         world = reference_world(client)
         client.close()
+        _make_arbiters_table(server)
         for index, node in enumerate(world.nodes):
             server.add_metadata(world.profile(node.name), METADATA_ADDRESS, FIRST_METADATA_PORT + index)
         router = Router(world.region)

@@ -44,10 +44,12 @@ CONFIG = "/mnt/disk/etc/cluster.toml"  # on the node's own disk, as everything u
 RUNTIME = "/run/kagemusha"
 
 _RESOURCE = f"hierarchy.{HIERARCHY}.resource"
+WITHOUT_QUORUM: Settings = {"cluster.quorum": "none", "arbiter": None}
 # What differs from the example. `reboot` in a machine's process namespace cuts the machine's power.
 SETTINGS: Settings = {
     "cluster.key_file": "/mnt/disk/etc/cluster.key",
     "self_fence.command": ["/usr/bin/python3", "-c", "import ctypes; ctypes.CDLL(None).reboot(0x01234567)"],
+    "watchdog": None,  # a device is the whole kernel's: it would reset the host; the guardian is there
     f"{_RESOURCE}.fs-dir1.device": "/mnt/disk/DIR1",
     f"{_RESOURCE}.fs-dir1.type": "none",
     f"{_RESOURCE}.fs-dir1.options": "bind",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
+from itertools import permutations
 from typing import Literal
 
 from tests.machines.machine import Machine
@@ -49,6 +50,7 @@ class Network:
         """`own` are addresses of the VPC itself, such as the clients'."""
         self._vpc = vpc
         self._devices: dict[str, tuple[Device, ...]] = {}
+        self._parted: tuple[str, ...] = ()
         _configure(vpc, {"ip_forward": 1, "conf/all/rp_filter": 0, "conf/default/rp_filter": 0})
         _ip(vpc, *(f"address add {address}/32 dev lo" for address in (*own, METADATA_ADDRESS)))
         self.set_faults()
@@ -104,8 +106,14 @@ class Network:
         rules += _chain(
             "postrouting", "oifname", "saddr", [each for each in faults if each.direction != "from"]
         )
+        rules += self._parting()
         self._vpc.run("nft", "-f", "-", stdin="\n".join([*rules, "}", ""]))
         self._faults = faults
+
+    def _parting(self) -> list[str]:
+        pairs = permutations(self._parted, 2)
+        drops = [f'iifname "{one}-*" oifname "{other}-*" drop' for one, other in pairs]
+        return ["chain forward { type filter hook forward priority -300; policy accept;", *drops, "}"]
 
     def add_faults(self, *faults: Fault) -> None:
         """These as well as those that are there."""
@@ -116,8 +124,14 @@ class Network:
         names = devices or tuple(device.name for device in self._devices[machine])
         self.add_faults(*(Fault(machine, name) for name in names))
 
+    def part(self, *machines: str) -> None:
+        """Lose everything between these machines; what they send elsewhere arrives."""
+        self._parted = machines
+        self.set_faults(*self.faults)
+
     def heal(self, machine: str | None = None) -> None:
-        """Take the faults of one machine away, or all."""
+        """Take the faults of one machine away, or all, and every parting."""
+        self._parted = ()
         self.set_faults(*(each for each in self.faults if machine not in (None, each.machine)))
 
 
