@@ -1,31 +1,22 @@
-"""`kage check`: is the file right, and can this node do what it says? Changes nothing."""
+"""`kage check`: is the file right, and can this node do what it says?"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import sys
-import tempfile
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from agent.api.reports import CheckReport, FindingView, ProblemView
+from agent.api.reports import CheckReport, ProblemView
 from agent.cli import exits
+from agent.cli.looks import look
 from agent.cli.output import complain, print_json
 from agent.cli.whoami import this_node
-from agent.comm import keys
-from agent.comm.sockets import is_local
 from agent.config.errors import ConfigError
 from agent.config.load import load
 from agent.config.model import Config
-from agent.core.ids import NodeId
-from agent.runtime.kitbox import KitBox
-from recovery_kits.contract import Finding, Kit, KitError
 from recovery_kits.registry import kits
-
-VALIDATE_WITHIN_S = 20.0  # each resource; all are looked at side by side
 
 
 def check(options: Namespace) -> int:
@@ -41,7 +32,7 @@ def check(options: Namespace) -> int:
         return exits.USAGE
     if options.offline:
         node = None
-    findings = [*_look_around(config, node), *asyncio.run(_look(config, node))] if node is not None else []
+    findings = [] if node is None else asyncio.run(look(config, node))
     report = CheckReport(
         source=str(source),
         valid=True,
@@ -64,49 +55,6 @@ def _invalid(error: ConfigError, *, json: bool) -> int:
     else:
         sys.stdout.write(f"{error}\n{error.source}: invalid, {_many(len(problems), 'problem')}\n")
     return exits.USAGE
-
-
-def _look_around(config: Config, node: NodeId) -> Iterator[FindingView]:
-    """What would keep the agent itself from starting, or from being heard, here."""
-    try:
-        keys.load(config.key_file)
-    except keys.KeyFileError as exc:
-        remedy = "kage keygen on one node, a copy on the others; check as the user that the agent runs as"
-        yield FindingView(tag="cluster.key_file", problem=str(exc), remedy=remedy)
-    for path in config.paths:
-        address = path.addresses[node]
-        if not is_local(address):
-            yield FindingView(
-                tag=f"comm_path.{path.name}.{node}",
-                problem=f"this machine doesn't have the address {address}",
-                remedy=f"correct it, or add it to a device; is this machine {node}?",
-            )
-
-
-async def _look(config: Config, node: NodeId) -> list[FindingView]:
-    with tempfile.TemporaryDirectory(prefix="kage-check-") as directory:
-        box = KitBox(node, config, Path(directory), lambda _tag, _line: None)
-        try:
-            found = await asyncio.gather(*(_validate(kit) for kit in box.make(config).values()))
-        finally:
-            box.close()
-    return [finding for findings in found for finding in findings]
-
-
-async def _validate(kit: Kit[Any]) -> list[FindingView]:
-    try:
-        async with asyncio.timeout(VALIDATE_WITHIN_S):
-            findings = await kit.validate()
-    except KitError as exc:
-        findings = [Finding(exc.reason, "mend that, then check again")]
-    except TimeoutError:
-        findings = [
-            Finding(
-                f"could not be looked at within {VALIDATE_WITHIN_S:g} s", "see what hangs, then check again"
-            )
-        ]
-    tag = kit.tools.tag
-    return [FindingView(tag=tag, problem=each.problem, remedy=each.remedy) for each in findings]
 
 
 def _text(report: CheckReport, config: Config, *, offline: bool) -> str:

@@ -58,7 +58,7 @@ def check_votes(
             problems.add(("arbiter",), f'with quorum = "none" it would never be asked: {_INSTEAD}')
         if draft.witnesses:
             problems.add(
-                ("cluster", "witnesses"), f'with quorum = "none" they would never be asked: {_INSTEAD}'
+                ("cluster", "witnesses"), f'with quorum = "none" no witness would ever be asked: {_INSTEAD}'
             )
         if fencing.required is False:
             problems.add(

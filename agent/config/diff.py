@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from agent.config.model import Config
 from agent.core.ids import HierarchyId, NodeId, Tag
+from agent.core.states import Quorum
 
 _RESTART = "restart the agent: applications keep running"
+_RESTART_ALL = (
+    "nodes that differ in it could both have a majority: take every hierarchy out of service, then restart "
+    "all agents"
+)
 _TAKE_OUT = "take it out of service first"
 
 
@@ -21,18 +26,33 @@ def changes(old: Config, new: Config, in_service: Collection[Tag]) -> list[str]:
 
 
 def _needs_restart(old: Config, new: Config) -> Iterator[str]:
-    settings = (
-        ("cluster.name", old.cluster.name, new.cluster.name),
-        ("the nodes", sorted(old.cluster.nodes), sorted(new.cluster.nodes)),
-        ("the comm paths", old.paths, new.paths),
-        ("cluster.key_file", old.key_file, new.key_file),
-        ("the heartbeat", old.cluster.heartbeat, new.cluster.heartbeat),
-        ("cluster.quorum", old.cluster.quorum, new.cluster.quorum),
-        ("[aws]", old.aws, new.aws),  # calls under way would lose their session, and look like failures
-    )
-    for what, before, after in settings:
-        if before != after:
-            yield f"{what} changed; {_RESTART}"
+    by_vote = Quorum.MAJORITY in (old.cluster.quorum, new.cluster.quorum)
+    settings, changed = _settings(old), _settings(new)
+    for what, (value, agreed) in settings.items():
+        if changed[what] != (value, agreed):
+            yield f"{what} changed; {_RESTART_ALL if agreed and by_vote else _RESTART}"
+
+
+def _settings(config: Config) -> Mapping[str, tuple[object, bool]]:
+    """What an agent takes up once, and whether grants are safe only if all nodes hold it alike."""
+    cluster = config.cluster
+    return {
+        "cluster.name": (cluster.name, False),
+        "the nodes": (sorted(cluster.nodes), True),
+        "the comm paths": (config.paths, False),
+        "cluster.key_file": (config.key_file, False),
+        "cluster.heartbeat_interval": (cluster.heartbeat.interval_ms, False),
+        "cluster.dead_after": (cluster.heartbeat.dead_after_ms, True),
+        "cluster.quorum": (cluster.quorum, True),
+        "cluster.witnesses": (sorted(cluster.witnesses), False),  # their votes are those of nodes
+        "[arbiter]": (config.arbiter, True),
+        "cluster.takeover_margin": (cluster.takeover_margin_ms, True),
+        "cluster.stop_within": (cluster.stop_within_ms, True),
+        "cluster.on_authority_lost": (cluster.on_authority_lost, False),
+        "[fencing]": ((cluster.fencing, config.fencing_levels), False),
+        "[watchdog]": (config.watchdog, False),
+        "[aws]": (config.aws, False),  # calls under way would lose their session, and look like failures
+    }
 
 
 def _needs_removal(old: Config, new: Config, in_service: Collection[Tag]) -> Iterator[str]:

@@ -24,7 +24,7 @@ class AddressKit:
     kind: ClassVar[str] = "address"
     summary: ClassVar[str] = "An address on a device"
     default_check_interval_ms: ClassVar[int] = 10_000
-    reasserts: ClassVar[bool] = False
+    reasserts: ClassVar[bool] = True
     Parameters: ClassVar[type[Any]] = AddressParameters
 
     @classmethod

@@ -10,7 +10,20 @@ from tests.config.test_good_files import parsed
 
 BOTH = [Tag("vip"), Tag("server")]
 RESTART = "restart the agent: applications keep running"
+ALL_ALIKE = (
+    "nodes that differ in it could both have a majority: take every hierarchy out of service, then restart "
+    "all agents"
+)
 TAKE_OUT = "take it out of service first"
+ARBITER = '\n[arbiter]\nkind = "dynamodb"\ntable = "kagemusha"\n'
+STOP = 'on_authority_lost = "stop"\nstop_within = "10min"'
+FENCING = """
+[fencing.level.power]
+priority = 1
+kind = "ec2"
+node.db-01.instance = "i-0123456789abcdef0"
+node.db-02.instance = "i-0123456789abcdef1"
+"""
 MAIL = """
 [hierarchy.web.resource.mail]
 kit = "script"
@@ -35,7 +48,12 @@ def test_the_same_file_may_replace_itself() -> None:
         ('kit = "address"', 'kit = "address"\nlimits = { remove = "1s" }'),
         ('depends_on = ["server"]\n', ""),
         ('nodes = ["db-01", "db-02"]', 'nodes = ["db-02", "db-01"]\nswitchback = "automatic"'),
-        ('name = "shop"', 'name = "shop"\nstartup_grace = "1s"'),
+        ('name = "shop"', 'name = "shop"\nstartup_grace = "1s"\nisolation_check = ["10.0.0.1:53"]'),
+        (
+            'nodes = ["db-01", "db-02"]',
+            'nodes = ["db-01", "db-02"]\nconfirm_failover = { within = "5min", default = "no" }',
+        ),
+        ("[comm_path.front]", '[self_fence]\ncommand = ["/sbin/reboot"]\n[comm_path.front]'),
     ],
 )
 def test_policies_change_while_resources_are_in_service(old: str, new: str) -> None:
@@ -46,17 +64,50 @@ def test_policies_change_while_resources_are_in_service(old: str, new: str) -> N
     ("old", "new", "reason"),
     [
         ('name = "shop"', 'name = "store"', "cluster.name changed"),
-        ("db-02", "db-03", "the nodes changed"),
         ('"10.0.6.4"', '"10.0.7.4"', "the comm paths changed"),
         ("priority = 2", "priority = 3", "the comm paths changed"),
         ('name = "shop"', 'name = "shop"\nport = 7401', "the comm paths changed"),
         ("/etc/kagemusha/cluster.key", "/etc/kagemusha/new.key", "cluster.key_file changed"),
-        ('name = "shop"', 'name = "shop"\npreset = "fast"', "the heartbeat changed"),
+        (
+            'name = "shop"',
+            'name = "shop"\nheartbeat_interval = "100ms"',
+            "cluster.heartbeat_interval changed",
+        ),
+        (
+            'name = "shop"',
+            'name = "shop"\non_authority_lost = "poweroff"',
+            "cluster.on_authority_lost changed",
+        ),
+        ("[comm_path.front]", "[watchdog]\n[comm_path.front]", "[watchdog] changed"),
+        ("[comm_path.front]", f"{FENCING}[comm_path.front]", "[fencing] changed"),
         ("[comm_path.front]", '[aws]\nregion = "eu-west-1"\n[comm_path.front]', "[aws] changed"),
     ],
 )
-def test_what_the_nodes_agree_on_needs_a_restart(old: str, new: str, reason: str) -> None:
+def test_what_an_agent_takes_up_once_needs_a_restart(old: str, new: str, reason: str) -> None:
     assert f"{reason}; {RESTART}" in changes(parsed(), parsed((old, new)), [])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("db-02", "db-03", "the nodes changed"),
+        ('name = "shop"', 'name = "shop"\ndead_after = "3s"', "cluster.dead_after changed"),
+        ('name = "shop"', 'name = "shop"\ntakeover_margin = "1s"', "cluster.takeover_margin changed"),
+        ('name = "shop"', f'name = "shop"\n{STOP}', "cluster.stop_within changed"),
+        ('table = "kagemusha"', 'table = "votes"', "[arbiter] changed"),
+        (ARBITER, 'quorum = "none"\n', "cluster.quorum changed"),
+    ],
+)
+def test_what_grants_rest_on_needs_a_restart_of_all(old: str, new: str, reason: str) -> None:
+    before, after = parsed(), parsed((old, new))
+    assert f"{reason}; {ALL_ALIKE}" in changes(before, after, [])
+    assert f"{reason}; {ALL_ALIKE}" in changes(after, before, [])
+
+
+def test_without_votes_nobody_needs_to_agree() -> None:
+    alone = (ARBITER, 'quorum = "none"\n')
+    faster = parsed(alone, ('name = "shop"', 'name = "shop"\ndead_after = "1s"'))
+    assert changes(parsed(alone), faster, []) == [f"cluster.dead_after changed; {RESTART}"]
 
 
 def test_a_resource_in_service_is_not_dropped() -> None:

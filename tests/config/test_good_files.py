@@ -133,6 +133,7 @@ def test_a_resource_has_its_own_policy_and_limits() -> None:
         max_recoveries=0,
         recovery_window_ms=300_000,
         failover=False,
+        reasserts=True,
     )
     assert config.resources[Tag("vip")].parameters[DB1] == AddressParameters(
         address=IPv4Interface("10.1.0.10/32"), announce_ms=5_000

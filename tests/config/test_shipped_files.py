@@ -28,7 +28,8 @@ def test_the_example_cluster_loads() -> None:
     intervals_ms = [resource.check_interval_ms for resource in hierarchy.resources]
     assert all(interval_ms > 0 for interval_ms in intervals_ms)
     assert [path.name for path in config.paths] == ["eni-0", "eni-1"]
-    assert len(config.notes) == 1  # quorum = "none"
+    assert config.cluster.voters == 3
+    assert config.notes == ()
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
