@@ -97,7 +97,7 @@ async def test_a_dangerous_change_is_refused_until_it_is_safe(tmp_path: Path) ->
         )
         result = await reloader.reload()
         assert "cluster.name changed" in result.text
-        assert "the heartbeat changed" in result.text
+        assert "heartbeat" in result.text
 
 
 @on_loop
