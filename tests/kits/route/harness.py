@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from typing import Any, NoReturn, TypeVar
 
 from agent.aws import AwsSession
-from recovery_kits.contract import Check, Finding, Tools
+from recovery_kits.contract import ALWAYS, Authority, Check, Finding, Tools
 from recovery_kits.route import RouteKit, RouteParameters
 from tests.aws_server import REGION, AwsServer, World
 
@@ -27,6 +27,12 @@ class Agent:
     def __init__(self, read_timeout_ms: int = 2_000) -> None:
         self.runner, self.aws = asyncio.Runner(), AwsSession(REGION, read_timeout_ms=read_timeout_ms)
 
+    async def until_idle(self, within_s: float = 30.0) -> None:
+        """Return when no thread is at work any more, for callers that have given up either."""
+        async with asyncio.timeout(within_s):
+            while self.aws.under_way:  # noqa: ASYNC110 (it tells nobody)
+                await asyncio.sleep(0.01)
+
     def close(self) -> None:
         """End the loop and the session."""
         self.aws.close()
@@ -36,10 +42,10 @@ class Agent:
 class Node:
     """`name` in the reference cluster, which acts through `agent`."""
 
-    def __init__(self, agent: Agent, world: World, name: str) -> None:
+    def __init__(self, agent: Agent, world: World, name: str, authority: Authority = ALWAYS) -> None:
         self.agent, self.world = agent, world
         self.interface = world.node(name).interfaces[0].id
-        self._tools = Tools(tag="route-vip", node=name, run=no_command, aws=agent.aws)
+        self._tools = Tools(tag="route-vip", node=name, run=no_command, aws=agent.aws, authority=authority)
 
     def kit(self, **changes: Any) -> RouteKit:
         """A kit for the world's tables and this node's ENI, unless told otherwise."""
@@ -65,6 +71,10 @@ class Node:
     def recover(self, **changes: Any) -> None:
         """Run the action to its end."""
         self._run(self.kit(**changes).recover())
+
+    def reassert(self, **changes: Any) -> None:
+        """Run the action to its end."""
+        self._run(self.kit(**changes).reassert())
 
     def check(self, **changes: Any) -> Check:
         """The answer of quick_check."""
