@@ -47,13 +47,15 @@ def before_seeking(
     return None, []
 
 
-def before_starting(mind: Mind, name: HierarchyId, at: Instant) -> tuple[Reason | None, list[Effect]]:
-    """The same for an owner that won it and runs nothing of it yet."""
-    cluster, previous = mind.state.cluster, mind.authority.register(name).previous
-    if cluster.quorum is Quorum.NONE or cluster.fencing is Fencing.NONE or previous is None:
-        return None, []
-    fenced, effects = _fenced(mind, name, (previous,), at)
-    return (Reason.FENCING if cluster.fencing is Fencing.REQUIRED and not fenced else None), effects
+def clear_suspects(mind: Mind, name: HierarchyId, at: Instant) -> tuple[Reason | None, list[Effect]]:
+    """What keeps an owner from starting what it took from a lost one; evidence goes into the register."""
+    rule, effects = mind.state.cluster.fencing, list[Effect]()
+    for node in mind.authority.register(name).suspects:
+        shot = rule is not Fencing.NONE and mind.state.cluster.quorum is Quorum.MAJORITY
+        fenced, asked = _fenced(mind, name, (node,), at) if shot else (True, [])
+        effects += mind.authority.clear(name, node) if fenced else asked
+    waits = rule is Fencing.REQUIRED and mind.authority.register(name).suspects
+    return Reason.FENCING if waits else None, effects
 
 
 def outside_probed(mind: Mind, event: OutsideProbed) -> list[Effect]:

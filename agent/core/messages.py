@@ -23,10 +23,11 @@ class Register:
     term: int = 0  # one more with each takeover; 0: never owned
     revision: int = 0  # one more with each change
     owner: NodeId | None = None
-    previous: NodeId | None = None  # after a release the last owner; else whom the owner took it from
+    previous: NodeId | None = None  # the owner before a release: preferred at a cold start
     successor: NodeId | None = None  # whom a release hands it to
     held: bool = False  # out of service because an operator said so: nobody starts it unasked
     unattended: bool = False  # the owner's agent was stopped in good order; its services go on running
+    suspects: tuple[NodeId, ...] = ()  # it was taken from these, and they aren't known to be harmless
     in_sync: tuple[NodeId, ...] = ()  # nodes whose replica holds every acknowledged write; (): no replica
 
 

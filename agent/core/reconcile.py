@@ -106,15 +106,26 @@ def _as_owner(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect
     life.free_since = life.wanted_until = life.harmless_by = life.confirming = life.waits_for = None
     if mind.left_in_good_order(name):
         return mind.authority.attend(name, attended=True)
+    waits_for, effects = gates.clear_suspects(mind, name, at)
+    if (
+        waits_for is not None
+        and life.goal is not Goal.UP
+        and life.leaving is None
+        and not machine.some_active
+    ):
+        life.waits_for = waits_for
+        return effects
+    return effects + _run(mind, machine, at)
+
+
+def _run(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
+    life, name = machine.life, machine.spec.name
     if life.leaving is not None:
         return _leave(mind, machine, life.leaving, at)
     if life.goal is not Goal.UP:
         if life.goal is Goal.PROBE and not machine.all_active and not life.settled:
             return []  # a restarted agent looks around first: a peer may have taken it over meanwhile
-        effects = list[Effect]()
-        if not machine.some_active:
-            life.waits_for, effects = gates.before_starting(mind, name, at)
-        return effects if life.waits_for is not None else effects + _take_up(machine, at)
+        return _take_up(machine, at)
     if life.trouble is not None:
         return fail_over(mind, machine, life.trouble, at)
     if (better := _switchback_to(mind, machine, at)) is not None:

@@ -118,14 +118,16 @@ class Network:
         newest = agent.heard.get((beat.sender, beat.path))
         if newest is None or newest[0] != beat.incarnation or newest[1] <= beat.sent:
             agent.heard[beat.sender, beat.path] = beat.incarnation, beat.sent
-        if beat.echo is None or beat.echo[0] != agent.incarnation:
-            return
-        answers = beat.echo[1]
-        if at - answers > self._world.cluster.heartbeat.dead_after_ms:
-            return
+        mine = beat.echo is not None and beat.echo[0] == agent.incarnation
+        answers = beat.echo[1] if mine and beat.echo is not None else None
+        if answers is not None and at - answers > self._world.cluster.heartbeat.dead_after_ms:
+            answers = None
         if not beat.leaving:
-            event = HeartbeatHeard(at, beat.sender, beat.path, beat.incarnation, answers)
+            revision = beat.report.revision if beat.report is not None else None
+            event = HeartbeatHeard(at, beat.sender, beat.path, beat.incarnation, answers, revision)
             self._world.step(machine, agent, event)
+        if answers is None:
+            return
         self._hear_report(machine, agent, beat)
         if beat.leaving:
             self._world.step(machine, agent, PeerLeft(at, beat.sender, beat.incarnation))

@@ -20,9 +20,11 @@ from agent.core.effects import (
     AskArbiter,
     CancelAction,
     Effect,
+    Fence,
     FenceMyself,
     Notify,
     Persist,
+    ProbeOutside,
     Publish,
     SayGoodbye,
     Send,
@@ -43,8 +45,8 @@ ANSWER_WITHIN_MS = 5_000  # plus two intervals until somebody looks at the clock
 
 STAGES: tuple[tuple[type, ...], ...] = (
     (Persist,),
-    (Publish, Send, AskArbiter, SayGoodbye),
-    (FenceMyself,),
+    (Publish, Send, AskArbiter, ProbeOutside, SayGoodbye),
+    (FenceMyself, Fence),
     (CancelAction,),
     (StartAction,),
     (Answer,),

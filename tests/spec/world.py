@@ -15,10 +15,12 @@ from agent.core.effects import (
     CancelAction,
     Durable,
     Effect,
+    Fence,
     FenceMyself,
     Notice,
     Notify,
     Persist,
+    ProbeOutside,
     Publish,
     SayGoodbye,
     Send,
@@ -29,6 +31,8 @@ from agent.core.events import (
     CommandGiven,
     ConfigLoaded,
     Event,
+    FencingEnded,
+    OutsideProbed,
     Persisted,
     PersistFailed,
     Stopping,
@@ -44,6 +48,8 @@ from tests.spec.network import Network
 from tests.spec.rules import Rules
 
 KILL_MS = 20  # from a time limit or a cancel until the action has ended
+FENCE_MS = 500
+OUTSIDE = 3  # addresses of isolation_check
 LEAVE_LIMIT_MS = 2_000  # for an agent that stops to say goodbye; then it ends without
 
 
@@ -62,6 +68,10 @@ class World:
         self.asked: dict[RequestId, tuple[int, Agent]] = {}
         self.answers: dict[RequestId, Answer] = {}
         self.fenced: list[NodeId] = []
+        self.reached: dict[NodeId, int] = {}  # of OUTSIDE addresses; all of them unless it says less
+        self.probes: list[NodeId] = []
+        self.fence_works = True  # it cuts the machine's power within FENCE_MS, and says so
+        self.shots: list[tuple[NodeId, NodeId]] = []  # who fenced whom
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
         self._lives = 0
@@ -202,7 +212,9 @@ class World:
         if agent.leaving:
             machine.agent = None
 
-    def _carry_out(self, machine: Machine, agent: Agent, effect: Effect) -> None:
+    def _carry_out(  # noqa: C901 (one line for each kind of effect)
+        self, machine: Machine, agent: Agent, effect: Effect
+    ) -> None:
         match effect:
             case Persist():
                 agent.to_persist = effect
@@ -215,6 +227,12 @@ class World:
             case SayGoodbye():
                 agent.leaving = True
                 self.network.speak(machine, agent)
+            case ProbeOutside():
+                self.probes.append(machine.name)
+                self.deliver(machine, agent, 5, lambda: self._tell_outside(machine, agent))
+            case Fence(node):
+                self.shots.append((machine.name, node))
+                self.deliver(machine, agent, FENCE_MS, lambda: self._end_fence(machine, agent, node))
             case StartAction():
                 self._act(machine, agent, effect)
             case CancelAction(action):
@@ -227,6 +245,16 @@ class World:
                 self.answers[effect.request] = effect
             case Notify(notice):
                 self.notices.append((self.now, machine.name, notice))
+
+    def _tell_outside(self, machine: Machine, agent: Agent) -> None:
+        at, reached = machine.clock(self.now), self.reached.get(machine.name, OUTSIDE)
+        self.step(machine, agent, OutsideProbed(at, reached, OUTSIDE))
+
+    def _end_fence(self, machine: Machine, agent: Agent, node: NodeId) -> None:
+        if self.fence_works:
+            self.power_off(node)
+        text = f"{node} is off" if self.fence_works else f"{node} is not fenced: throttled"
+        self.step(machine, agent, FencingEnded(machine.clock(self.now), node, self.fence_works, text))
 
     def _persist(self, machine: Machine, agent: Agent) -> None:
         """One write at a time; of those that wait only the newest is written."""

@@ -14,6 +14,7 @@ from agent.core.authority.state import Claim, LeaseLife, Stage
 from agent.core.effects import Effect, Kind, Send, Severity
 from agent.core.ids import Instant, NodeId
 from agent.core.messages import Register, VoteReply, VoteRequest
+from agent.core.states import Fencing
 
 MOST_DENIALS = 4  # campaigns lost in a row; the pause before the next one grows until then
 
@@ -106,7 +107,8 @@ def _win(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
     if why := _forbidden(seat.register, claim, seat.table.me):
         return _lose(seat, at, why)
     term = claim.lease.term
-    persist = seat.change(taken(seat.register, seat.table.me, term))
+    suspect = seat.table.cluster.fencing is not Fencing.NONE
+    persist = seat.change(taken(seat.register, seat.table.me, term, suspect=suspect))
     claim.stage, claim.since, claim.serial = Stage.OWNING, at, persist.serial
     seat.life.denials = 0
     return [persist, seat.tell(Kind.OWNERSHIP_TAKEN, at, f"a majority granted term {term}")]

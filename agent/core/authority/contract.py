@@ -50,6 +50,9 @@ class Authority(Protocol):
     def attend(self, hierarchy: HierarchyId, *, attended: bool) -> list[Effect]:
         """The owner's agent looks after it again, or is about to stop while its services run."""
 
+    def clear(self, hierarchy: HierarchyId, harmless: NodeId) -> list[Effect]:
+        """The owner knows that a node from which it was taken runs nothing of it any more."""
+
     def agreed(self, hierarchy: HierarchyId) -> bool:
         """Does everybody who may own it later know its register as it is now?"""
 

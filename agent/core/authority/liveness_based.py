@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from agent.core.authority.contract import Standing
 from agent.core.authority.ledger import Ledger
-from agent.core.authority.registers import is_newer, released, taken
+from agent.core.authority.registers import cleared, is_newer, released, taken
 from agent.core.effects import Durable, Effect, Kind, Notice, Notify, Persist, Severity
 from agent.core.events import ArbiterAnswered, HeartbeatHeard
 from agent.core.ids import FOREVER, HierarchyId, Instant, NodeId
@@ -70,12 +70,11 @@ class LivenessBased:
 
     def attend(self, hierarchy: HierarchyId, *, attended: bool) -> list[Effect]:
         """The owner's agent looks after it again, or is about to stop."""
-        register = self._life.registers[hierarchy]
-        if register.unattended is not attended:
-            return []
-        changed = replace(register, revision=register.revision + 1, unattended=not attended)
-        self._life.registers[hierarchy] = changed
-        return [self.record()]
+        return self._amend(replace(self._life.registers[hierarchy], unattended=not attended))
+
+    def clear(self, hierarchy: HierarchyId, harmless: NodeId) -> list[Effect]:
+        """In this mode fences come before the takeover; what is left says only that it was one."""
+        return self._amend(cleared(self._life.registers[hierarchy], harmless))
 
     def agreed(self, hierarchy: HierarchyId) -> bool:  # noqa: ARG002
         """Nobody has to agree; it is only to be on disk."""
@@ -149,6 +148,13 @@ class LivenessBased:
     def record(self) -> Persist:
         """Everything durable as it is now."""
         return self._ledger.record()
+
+    def _amend(self, register: Register) -> list[Effect]:
+        mine = self._life.registers[register.hierarchy]
+        if register == mine:
+            return []
+        self._life.registers[register.hierarchy] = replace(register, revision=mine.revision + 1)
+        return [self.record()]
 
     def _own(self, register: Register) -> list[Effect]:
         """It is mine as soon as that is on disk."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from agent.core.authority import campaign, tenure, voting
 from agent.core.authority.contract import Standing
 from agent.core.authority.ledger import Ledger
-from agent.core.authority.registers import held_back, is_newer, released
+from agent.core.authority.registers import cleared, held_back, is_newer, released
 from agent.core.authority.seat import ARBITER, Seat, Table
 from agent.core.authority.state import Claim, Echo, LeaseLife, QuorumLife, SeatLife, Stage
 from agent.core.authority.voter import binds_ms, fresh
@@ -128,17 +128,23 @@ class QuorumBased:
 
     def attend(self, hierarchy: HierarchyId, *, attended: bool) -> list[Effect]:
         """The owner's agent looks after it again, or is about to stop; in force once it is `agreed`."""
-        seat = self._seats[hierarchy]
-        register = seat.register
-        if register.unattended is not attended:
-            return []
-        return [seat.change(replace(register, revision=register.revision + 1, unattended=not attended))]
+        return self._amend(hierarchy, replace(self.register(hierarchy), unattended=not attended))
+
+    def clear(self, hierarchy: HierarchyId, harmless: NodeId) -> list[Effect]:
+        """The owner knows that a node from which it was taken is harmless."""
+        return self._amend(hierarchy, cleared(self.register(hierarchy), harmless))
 
     def amend(self, hierarchy: HierarchyId, *, in_sync: tuple[NodeId, ...]) -> list[Effect]:
         """The owner says which replicas hold every acknowledged write; in force once it is `agreed`."""
+        return self._amend(hierarchy, replace(self.register(hierarchy), in_sync=in_sync))
+
+    def _amend(self, hierarchy: HierarchyId, register: Register) -> list[Effect]:
+        """The owner says more, within its term."""
         seat = self._seats[hierarchy]
+        if register == seat.register:
+            return []
         assert seat.life.claim is not None, seat.register
-        return tenure.amend_in_sync(seat, in_sync)
+        return [seat.change(replace(register, revision=seat.register.revision + 1))]
 
     # What happens
 

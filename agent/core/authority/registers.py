@@ -27,14 +27,18 @@ def _weight(register: Register, hierarchy: Hierarchy) -> tuple[int, int, bool, i
     return (register.term, register.revision, register.held, last - rank, register.owner or "")
 
 
-def taken(register: Register, me: NodeId, term: int) -> Register:
-    """The register after `me` takes the hierarchy over; `previous` then is whom it was taken from."""
+def taken(register: Register, me: NodeId, term: int, *, suspect: bool = False) -> Register:
+    """The register after `me` takes the hierarchy over; `suspect`: an owner that it is taken from."""
+    owner, suspects = register.owner, register.suspects
+    if suspect and owner is not None and owner not in {me, *suspects}:
+        suspects = (*suspects, owner)
     return replace(
         register,
         term=term,
         revision=register.revision + 1,
         owner=me,
-        previous=register.owner,
+        previous=None,
+        suspects=suspects,
         successor=None,
         held=False,
         unattended=False,
@@ -54,6 +58,11 @@ def released(register: Register, *, successor: NodeId | None, held: bool) -> Reg
         held=held,
         unattended=False,
     )
+
+
+def cleared(register: Register, harmless: NodeId) -> Register:
+    """The register without one of its suspects, which runs nothing."""
+    return replace(register, suspects=tuple(each for each in register.suspects if each != harmless))
 
 
 def held_back(register: Register) -> Register:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from agent.core.authority.seat import ARBITER, Seat
 from agent.core.authority.state import Claim, Stage
 from agent.core.effects import Effect, Kind, Severity
-from agent.core.ids import Instant, NodeId, later
+from agent.core.ids import Instant, later
 
 
 def go_on(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
@@ -57,12 +57,6 @@ def agreed(seat: Seat) -> bool:
     if record is not None and record.register == seat.register:
         votes += record.candidate == seat.table.me
     return votes > seat.table.cluster.voters // 2
-
-
-def amend_in_sync(seat: Seat, in_sync: tuple[NodeId, ...]) -> list[Effect]:
-    """The owner says which replicas hold every acknowledged write."""
-    register = seat.register
-    return [seat.change(replace(register, revision=register.revision + 1, in_sync=in_sync))]
 
 
 def adopt_vote(seat: Seat, claim: Claim) -> list[Effect]:
