@@ -60,8 +60,9 @@ class Lifeline:
             if self._guard is not None and self._guard.alive:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._guard.died(), AGAIN_S)
+                    self._report("guardian", "it has ended")
             else:
-                await asyncio.sleep(AGAIN_S if self._troubles else 0)
+                await asyncio.sleep(AGAIN_S)
             await self._start_guard()
             if self._watchdog is None or self._watchdog.trouble:
                 await self._open_watchdog()
