@@ -10,7 +10,7 @@ import pytest
 from agent.core.effects import Kind, Severity
 from agent.runtime.clock import boottime_ms
 from agent.runtime.lifeline import Lifeline
-from tests.runtime.inside import read_config
+from tests.runtime.inside import read_config, write_config
 from tests.runtime.waiting import on_loop
 
 
@@ -23,7 +23,7 @@ async def test_where_there_is_nothing_to_guard_it_sleeps(
     def tell(kind: Kind, severity: Severity, text: str) -> None:
         said.append(f"{kind.value} {severity.value} {text}")
 
-    lifeline = Lifeline(read_config(tmp_path), tmp_path / "guard", boottime_ms, tell)
+    lifeline = Lifeline(read_config(write_config(tmp_path)), tmp_path / "guard", boottime_ms, tell)
     sleep = asyncio.sleep
 
     async def counted(delay_s: float) -> None:
