@@ -32,6 +32,8 @@ missing_packages() {
     has nft || echo nftables
     { has unshare && has nsenter && has setpriv; } || echo util-linux
     has mount || echo mount
+    # The tests of fencing call Debian's own agents.
+    [ -x /usr/sbin/fence_dummy ] || echo fence-agents
     # The example's applications run under the system's own interpreter.
     [ -x /usr/bin/python3 ] || echo python3
     [ -n "$python" ] || echo python3 python3-venv

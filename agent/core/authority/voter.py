@@ -72,7 +72,7 @@ class Voter:
 def binds_ms(grant_ms: int, margin_ms: int) -> int:
     """How long a voter is bound by a grant of `grant_ms`, and the margin beyond, by its own clock."""
     owners_ms = grant_ms + margin_ms
-    return owners_ms + owners_ms * DRIFT_PERCENT // 100 + 1
+    return owners_ms + owners_ms * DRIFT_PERCENT // 100 + 2  # both roundings: of this sum, and of the clock
 
 
 def fresh(vote: VoteRecord, started_at: Instant, binds: int) -> VoterLife:
