@@ -125,16 +125,16 @@ def _check_stop(table: Table, quorum: Quorum | None, problems: Problems) -> None
 
 def _watchdog_notes(cluster: Cluster, watchdog: WatchdogSetup | None) -> Iterator[str]:
     authority_ms, margin_ms = cluster.heartbeat.dead_after_ms, cluster.margin_ms
-    uncovered = "an agent that hangs or is stopped leaves what its node runs as it is"
+    uncovered = "a kernel that hangs, or that stops every process of the agent's, isn't reset"  # see guard.py
     if timeout_for(authority_ms, margin_ms) is None:
         enough = format_duration(1_000 + SLACK_MS - margin_ms)
         yield (
             f"watchdogs count whole seconds, and none can reset a node within "
-            f"{format_duration(authority_ms + margin_ms)}: {uncovered} when another takes it over; configure "
+            f"{format_duration(authority_ms + margin_ms)}: {uncovered} when another node takes over; write "
             f'[fencing] with required = true, or a dead_after of at least "{enough}".'
         )
     elif watchdog is None:
-        yield f"no [watchdog]: {uncovered} when another takes it over; write one (modprobe softdog)."
+        yield f"no [watchdog]: {uncovered} when another node takes over; write one (modprobe softdog)."
 
 
 def _harmless_notes(cluster: Cluster) -> Iterator[str]:
