@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from agent.api.reports import EventView, NodeView
+from tests.aws_server import Call
 from tests.machines.client import Client
 from tests.machines.lab import EXAMPLE, HIERARCHY, NODES, ClusterLab
 from tests.machines.settings import Settings
@@ -16,6 +18,8 @@ RESOURCE = f"hierarchy.{HIERARCHY}.resource"
 TAGS = ("fs-dir1", "cyde_5_0", "cyss_cbgrn", "route-vip", "ip-vip")  # children first
 APPLICATIONS = {"cyde_5_0": "cyde", "cyss_cbgrn": "cyss"}  # tag -> id
 SCRIPT = "/mnt/disk/etc/script.sh"
+GRANT_MS, MARGIN_MS = 2_000, 500
+TOUCHING = ("restore", "remove", "force-remove", "recover")
 WITHIN_S = 20.0  # for what takes a second or two on a machine that has nothing else to do
 
 
@@ -28,7 +32,8 @@ def _scripts(tag: str) -> Settings:
 SETTINGS: Settings = {
     "cluster.heartbeat_interval": "100ms",
     "cluster.dead_after": "2s",
-    "cluster.startup_grace": "3s",
+    "cluster.startup_grace": "30s",  # on a busy machine the second agent comes seconds after the first
+    "cluster.takeover_margin": "500ms",  # a power cut is a process here, which a busy machine starts late
     "aws.connect_timeout": "300ms",
     "aws.read_timeout": "300ms",
     **_scripts("cyde_5_0"),
@@ -76,9 +81,56 @@ class Cluster(ClusterLab):
 
     def calls(self, node: str, *actions: str) -> list[str]:
         """Every call of a script on that node, e.g. "cyde_5_0 restore"; of some actions if named."""
+        return [call for _, call in self.dated_calls(node, *actions)]
+
+    def dated_calls(self, node: str, *actions: str) -> list[tuple[int, str]]:
+        """The same, each with when it began; rounded down to 10 ms."""
         path = self.disk(node) / "calls"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [line for line in lines if not actions or line.partition(" ")[2] in actions]
+        dated = ((int(at), call) for at, _, call in (line.partition(" ") for line in lines))
+        return [(at, call) for at, call in dated if not actions or call.partition(" ")[2] in actions]
+
+    def touched(self) -> list[str]:
+        """Everything that was done to a resource, and where the routes lead."""
+        scripts = [f"{node}: {call}" for node in NODES for call in self.calls(node, *TOUCHING)]
+        return [*scripts, f"routes: {self.cloud.routes()}"]
+
+    def first_restore_ms(self, mark: int, node: str) -> int:
+        """When the node began, after `mark`, to restore its first resource; it has restored some."""
+        ended = [each for each in self.since(mark, node, "action-finished") if each.action == "restore"]
+        began = [each.at_ms - (each.took_ms or 0) for each in ended]
+        scripts = [at for at, _ in self.dated_calls(node, "restore") if at >= mark]
+        return min(began + scripts)
+
+    def start_pulse(self, node: str) -> None:
+        """Have the node write down, until its power is cut, that something still runs there."""
+        program = str(Path(__file__).with_name("pulse.py"))
+        self.machines[node].spawn(sys.executable, "-I", "-S", program, "/mnt/disk/pulse", log="pulse.log")
+        self.wait_until((self.disk(node) / "pulse").exists, WITHIN_S, f"{node} writes its pulse")
+
+    def last_pulse_ms(self, node: str) -> int:
+        """When something certainly ran there last."""
+        return int.from_bytes((self.disk(node) / "pulse").read_bytes(), "little")
+
+    def wait_off(self, node: str) -> None:
+        """Until the node's power is cut."""
+        self.wait_until(lambda: not self.machines[node].on, WITHIN_S, f"{node} is off")
+
+    def wait_past(self, at_ms: int) -> None:
+        """Until then, for what is promised of a time."""
+        self.wait_until(lambda: now_ms() > at_ms, WITHIN_S + (at_ms - now_ms()) / 1_000, "time passes")
+
+    def arbiter_writes(self) -> list[Call]:
+        """Every vote that the arbiter was asked for."""
+        return self.cloud.journal("dynamodb:PutItem")
+
+    def wait_arbiter_rests(self) -> None:
+        """Until nobody has written to it for as long as a grant lasts, in which an owner renews thrice."""
+
+        def rests() -> bool:
+            return all(time.time() - call.at_s > GRANT_MS / 1_000 for call in self.arbiter_writes())
+
+        self.wait_until(rests, WITHIN_S, "nobody writes to the arbiter")
 
     def since(self, mark: int, node: str, *kinds: str) -> list[EventView]:
         """The node's events since `mark`, oldest first; of some kinds if named."""

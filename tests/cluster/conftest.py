@@ -34,6 +34,10 @@ class _Kept:
         cluster.wait_connected()
         return cluster
 
+    def log_tails(self) -> str:
+        """The logs of the one kept."""
+        return self._cluster.log_tails() if self._cluster is not None else ""
+
     def close(self) -> None:
         """End it."""
         if self._cluster is not None:
@@ -58,9 +62,8 @@ def _kept() -> Iterator[_Kept]:
 @pytest.fixture
 def cluster(_kept: _Kept, request: pytest.FixtureRequest) -> Cluster:
     """Both nodes up, everything in service on db-01, with what @pytest.mark.parametrize("cluster", …) set."""
-    cluster = _kept.take(getattr(request, "param", {}))
-    request.node.stash[LOGS] = cluster.log_tails
-    return cluster
+    request.node.stash[LOGS] = _kept.log_tails
+    return _kept.take(getattr(request, "param", {}))
 
 
 @pytest.fixture

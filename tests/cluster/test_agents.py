@@ -11,14 +11,11 @@ from tests.machines.lab import HIERARCHY, NODES
 
 pytestmark = pytest.mark.cluster
 
-TOUCHING = ("restore", "remove", "force-remove", "recover")
-CHANGES = ("ec2:ReplaceRoute", "ec2:CreateRoute")
-
 
 def test_a_crash_of_the_active_nodes_agent_touches_nothing_and_is_not_even_noticed_as_a_loss(
     cluster: Cluster,
 ) -> None:
-    mark, before = now_ms(), _touched(cluster)
+    mark, before = now_ms(), cluster.touched()
     pid = cluster.agents["db-01"].pid()
     cluster.agents["db-01"].signal(signal.SIGKILL)
     cluster.wait_until(lambda: cluster.agents["db-01"].pid() != pid, WITHIN_S, "the agent is started again")
@@ -28,7 +25,7 @@ def test_a_crash_of_the_active_nodes_agent_touches_nothing_and_is_not_even_notic
     cluster.wait_checked("db-01")
 
     assert not cluster.since(mark, "db-02", "peer-lost", "path-down", "ownership-sought")
-    assert _touched(cluster) == before
+    assert cluster.touched() == before
     assert cluster.in_service("db-01")
     assert cluster.hierarchy("db-02").term == cluster.hierarchy("db-01").term == 1
 
@@ -38,7 +35,7 @@ def test_stopping_the_active_nodes_agent_leaves_the_applications_alone_until_it_
 ) -> None:
     client = cluster.start_client()
     cluster.wait_served(client)
-    mark, before = now_ms(), _touched(cluster)
+    mark, before = now_ms(), cluster.touched()
     cluster.agents["db-01"].stop()
     cluster.wait_for(mark, "db-02", "peer-left", peer="db-01")
     cluster.wait_served(client, for_s=4.0)  # twice as long as a silence that means death
@@ -49,7 +46,7 @@ def test_stopping_the_active_nodes_agent_leaves_the_applications_alone_until_it_
     cluster.wait_in_service("db-01")
     cluster.wait_served(client)
     client.stop()
-    assert _touched(cluster) == before
+    assert cluster.touched() == before
     cluster.wait_connected()
     assert not cluster.since(mark, "db-02", "ownership-sought")
 
@@ -61,7 +58,7 @@ def test_what_an_operator_holds_out_of_service_stays_so_when_all_agents_start_an
     )
     for node in NODES:
         cluster.agents[node].stop()
-    mark, before = now_ms(), _touched(cluster)
+    mark, before = now_ms(), cluster.touched()
     for node in NODES:
         cluster.agents[node].start()
     cluster.wait_connected()
@@ -70,15 +67,7 @@ def test_what_an_operator_holds_out_of_service_stays_so_when_all_agents_start_an
         assert cluster.hierarchy(node).held
         assert cluster.states(node) == {"OSU"}
         assert not cluster.since(mark, node, "ownership-sought")
-    assert _touched(cluster) == before
+    assert cluster.touched() == before
 
     cluster.kage("db-02", "in-service", HIERARCHY)
     assert cluster.in_service("db-01")
-
-
-def _touched(cluster: Cluster) -> list[str]:
-    """Everything that was done to a resource, and every route that was changed."""
-    scripts = [f"{node}: {call}" for node in NODES for call in cluster.calls(node, *TOUCHING)]
-    return scripts + [
-        f"{each.key} {each.operation}" for each in cluster.cloud.journal() if each.operation in CHANGES
-    ]

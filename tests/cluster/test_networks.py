@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cluster.cluster import WITHIN_S, Cluster, now_ms
-from tests.machines.lab import HIERARCHY
+from tests.machines.lab import HIERARCHY, WITHOUT_QUORUM
 from tests.machines.network import Fault
 
 pytestmark = pytest.mark.cluster
@@ -61,7 +61,8 @@ def test_heavy_loss_on_both_paths_moves_nothing(cluster: Cluster) -> None:
     assert cluster.in_service("db-01")
 
 
-def test_parted_nodes_both_run_it_and_when_they_meet_again_the_newer_owner_alone_keeps_it(
+@pytest.mark.parametrize("cluster", [WITHOUT_QUORUM], indirect=True)
+def test_without_quorum_parted_nodes_both_run_it_and_when_they_meet_again_the_newer_owner_alone_keeps_it(
     cluster: Cluster,
 ) -> None:
     mark = now_ms()
@@ -80,6 +81,7 @@ def test_parted_nodes_both_run_it_and_when_they_meet_again_the_newer_owner_alone
     assert not cluster.since(mark, "db-02", "ownership-lost", "out-of-service")
 
 
+@pytest.mark.parametrize("cluster", [WITHOUT_QUORUM], indirect=True)
 @pytest.mark.parametrize("direction", ["from", "to"])
 def test_nodes_that_hear_each_other_one_way_only_are_lost_to_each_other(
     cluster: Cluster, direction: str

@@ -57,6 +57,7 @@ def test_with_automatic_switchback_the_service_returns_to_the_better_node(cluste
     assert not cluster.holds_address("db-02")
 
 
+@pytest.mark.parametrize("dark", [{"cluster.startup_grace": "3s"}], indirect=True)
 def test_a_node_alone_starts_the_service_when_it_waited_long_enough_for_the_other(dark: Cluster) -> None:
     mark = now_ms()
     dark.start("db-02")

@@ -45,10 +45,10 @@ RUNTIME = "/run/kagemusha"
 
 _RESOURCE = f"hierarchy.{HIERARCHY}.resource"
 WITHOUT_QUORUM: Settings = {"cluster.quorum": "none", "arbiter": None}
-# What differs from the example. `reboot` in a machine's process namespace cuts the machine's power.
+# What differs from the example.
 SETTINGS: Settings = {
     "cluster.key_file": "/mnt/disk/etc/cluster.key",
-    "self_fence.command": ["/usr/bin/python3", "-c", "import ctypes; ctypes.CDLL(None).reboot(0x01234567)"],
+    "self_fence.command": machine.CUT_MY_POWER,
     "watchdog": None,  # a device is the whole kernel's: it would reset the host; the guardian is there
     f"{_RESOURCE}.fs-dir1.device": "/mnt/disk/DIR1",
     f"{_RESOURCE}.fs-dir1.type": "none",

@@ -11,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import time
@@ -19,6 +20,10 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# reboot(2) in a process namespace ends just that. perl starts in a tenth of python's time, which counts
+# where this stands in for the kernel's immediate reboot.
+_REBOOT = {"x86_64": 169, "aarch64": 142}[platform.machine()]
+CUT_MY_POWER = ("/usr/bin/perl", "-e", f"syscall({_REBOOT}, 0xfee1dead, 0x28121969, 0x01234567, 0)")
 _SHARED = ("/run", "/mnt")  # where each machine has a file system of its own
 
 # $1: hostname; $2: the directory that outlives a power cut, "" for none. `reboot` in a process

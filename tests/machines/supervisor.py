@@ -60,6 +60,13 @@ class Supervised:
         """Send the agent a signal: KILL is a crash, STOP a hang."""
         self._machine.run("kill", f"-{number.value}", str(self.pid()))
 
+    def crash(self) -> None:
+        """`kill -9` of the agent, and nothing starts it again."""
+        assert self._process
+        self._process.send(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
+        self._process = None
+
     def stop(self, within_s: float = 15.0) -> None:
         """As `systemctl stop`: the agent ends in good order and isn't started again."""
         if self._process:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.machines.leftovers import HostState
-from tests.machines.machine import PROJECT, CommandFailed, Machine, wait_until
+from tests.machines.machine import CUT_MY_POWER, PROJECT, CommandFailed, Machine, wait_until
 from tests.machines.network import Device, Fault, Network
 
 pytestmark = pytest.mark.cluster
@@ -156,7 +156,7 @@ def test_a_power_cut_ends_every_process_and_keeps_only_the_disk(rig: Rig) -> Non
 def test_a_reboot_from_inside_is_a_power_cut(rig: Rig) -> None:
     machine = rig.machines["db-02"]
     pids = machine.everything()
-    machine.run("/usr/bin/python3", "-c", "import ctypes; ctypes.CDLL(None).reboot(0x01234567)", check=False)
+    machine.run(*CUT_MY_POWER, check=False)
     wait_until(lambda: not machine.on, 5, "the machine is off")
     machine.power_off()
     assert HostState.now().left(pids) == []
