@@ -1,8 +1,10 @@
 """Who may run a hierarchy.
 
 `contract.Authority` is what the rest of the core asks; `liveness_based` answers it in the mode
-`quorum = "none"`, `quorum` in the mode `quorum = "majority"`. Registers, and which of two is the
-newer, are the same for every mode.
+`quorum = "none"`, `quorum` in the mode `quorum = "majority"`: as an owner (`tenure`), a candidate
+(`campaign`) and a voter (`voting`), over what a node promised (`voter`), holds (`lease`), sees of the
+arbiter (`arbitration`) and has on disk (`ledger`). Registers, and which of two is the newer, are the
+same for every mode.
 
 Why a majority is safe
 ----------------------
@@ -37,9 +39,10 @@ it is enough that no voter ever has live grants to two nodes, as each node count
    by writing, and counts from the moment it sent the write.
 7. *The newest register travels with every vote*, and a change within a term is agreed only when it
    is durable at a majority that still votes for its owner. So whoever gets a majority has heard
-   from one voter of every earlier agreement, and knows which replicas hold every acknowledged write.
+   from one voter of every earlier agreement, and knows which replicas hold every acknowledged write,
+   whether an operator holds the hierarchy, and whether its owner's agent was stopped while it ran.
 8. *Harmless in time.* At expiry the owner starts nothing and asks anew for half the margin, then it
    fences itself (or stops everything within `stop_within_ms`, which every candidate waits too). A
-   watchdog that takes W to bite is fed only while nothing runs or `safe_until` is at least W away,
-   so it has bitten before anybody else may start, however the agent hangs.
+   guardian process and a watchdog are told `safe_until` after each step, and end the node by then
+   however the agent hangs; a restarted agent tells them nothing before it is granted anew.
 """
