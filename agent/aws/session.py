@@ -157,3 +157,5 @@ class AwsSession:
     def _ended(self, call: asyncio.Future[Any]) -> None:
         self._under_way.discard(call)
         self._slots.release()
+        if not call.cancelled():
+            call.exception()  # retrieved: nobody else does where the caller has given up

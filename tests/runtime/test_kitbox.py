@@ -1,0 +1,62 @@
+"""What an agent gives its kits: the authority over their own hierarchy, and time-outs that fit it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.config.model import Config
+from agent.core.ids import FOREVER, HierarchyId, Tag
+from agent.core.model import Heartbeat
+from agent.core.states import Quorum
+from agent.runtime.kitbox import KitBox, connect_timeout_ms
+from tests.runtime.inside import ME, read_config, write_config
+
+OTHER = """
+[hierarchy.other]
+nodes = ["b", "a"]
+
+[hierarchy.other.resource.web]
+kit = "generic"
+id = "y"
+restore = "/bin/true"
+remove = "/bin/true"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return read_config(write_config(tmp_path, port=7365, more=OTHER))
+
+
+def no_log(_tag: str, _line: str) -> None:
+    """Nothing runs here."""
+
+
+def test_each_kit_asks_for_the_authority_over_its_own_hierarchy(config: Config, tmp_path: Path) -> None:
+    left_ms = {HierarchyId("app"): 700, HierarchyId("other"): -3}
+    with closing(KitBox(ME, config, tmp_path, no_log, left_ms.__getitem__)) as box:
+        made = box.make(config)
+        assert {tag: kit.tools.authority.ms_left() for tag, kit in made.items()} == {"db": 700, "web": -3}
+        left_ms[HierarchyId("app")] = 0
+        assert made[Tag("db")].tools.authority.ms_left() == 0  # asked anew each time
+
+
+def test_without_a_quorum_it_never_runs_out(config: Config, tmp_path: Path) -> None:
+    with closing(KitBox(ME, config, tmp_path, no_log)) as box:
+        assert {kit.tools.authority.ms_left() for kit in box.make(config).values()} == {FOREVER}
+
+
+@pytest.mark.parametrize(
+    ("quorum", "dead_after_ms", "expected_ms"),
+    [(Quorum.NONE, 300, 1_000), (Quorum.MAJORITY, 300, 150), (Quorum.MAJORITY, 10_000, 1_000)],
+)
+def test_a_connection_that_comes_to_nothing_leaves_half_a_grant(
+    config: Config, quorum: Quorum, dead_after_ms: int, expected_ms: int
+) -> None:
+    heartbeat = Heartbeat(interval_ms=dead_after_ms // 8, dead_after_ms=dead_after_ms)
+    cluster = replace(config.cluster, quorum=quorum, heartbeat=heartbeat)
+    assert connect_timeout_ms(replace(config, cluster=cluster)) == expected_ms
