@@ -50,6 +50,7 @@ def _settings(config: Config) -> Mapping[str, tuple[object, bool]]:
         "cluster.stop_within": (cluster.stop_within_ms, True),
         "cluster.on_authority_lost": (cluster.on_authority_lost, False),
         "[fencing]": ((cluster.fencing, config.fencing_levels), False),
+        "[self_fence]": (config.self_fence.command, False),  # the guardian was told what to do
         "[watchdog]": (config.watchdog, False),
         "[aws]": (config.aws, False),  # calls under way would lose their session, and look like failures
     }

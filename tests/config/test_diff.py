@@ -53,7 +53,6 @@ def test_the_same_file_may_replace_itself() -> None:
             'nodes = ["db-01", "db-02"]',
             'nodes = ["db-01", "db-02"]\nconfirm_failover = { within = "5min", default = "no" }',
         ),
-        ("[comm_path.front]", '[self_fence]\ncommand = ["/sbin/reboot"]\n[comm_path.front]'),
     ],
 )
 def test_policies_change_while_resources_are_in_service(old: str, new: str) -> None:
@@ -79,6 +78,11 @@ def test_policies_change_while_resources_are_in_service(old: str, new: str) -> N
             "cluster.on_authority_lost changed",
         ),
         ("[comm_path.front]", "[watchdog]\n[comm_path.front]", "[watchdog] changed"),
+        (
+            "[comm_path.front]",
+            '[self_fence]\ncommand = ["/sbin/reboot"]\n[comm_path.front]',
+            "[self_fence] changed",
+        ),
         ("[comm_path.front]", f"{FENCING}[comm_path.front]", "[fencing] changed"),
         ("[comm_path.front]", '[aws]\nregion = "eu-west-1"\n[comm_path.front]', "[aws] changed"),
     ],
