@@ -80,6 +80,11 @@ class AgentClient:
         """Repair a resource, and forget the failures of its hierarchy."""
         return self._command(f"/v1/resources/{_part(tag)}/recover")
 
+    def confirm(self, name: str, *, take: bool) -> AnswerReport:
+        """Answer whether the hierarchy (its name, or a tag in it) shall be taken from its lost owner."""
+        body = msgspec.json.encode({"take": take})
+        return self._command(f"/v1/hierarchies/{_part(name)}/confirm", body)
+
     def _get(self, target: str, report: type[T]) -> T:
         status, data = self._exchange("GET", target, None)
         if status != 200:
@@ -127,6 +132,11 @@ class AgentClient:
                 return self._strange(str(exc) or type(exc).__name__)
 
     def _refusal(self, status: int, data: bytes) -> ApiError:
+        if status == 503:
+            return Unreachable(
+                f"the agent at {self._path} has too many requests open and didn't look at this one",
+                "ask again in a moment; `ss -xp` shows who else asks",
+            )
         try:
             body = msgspec.json.decode(data, type=_Error)
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
+from agent.api.quorum import arbiter_view, authority_view, missing_votes, wait_view
 from agent.api.reports import (
     AnswerReport,
+    ArbiterView,
     ConfigReport,
     Counters,
     EventView,
@@ -41,6 +43,7 @@ class Facade:
         """The cluster as this node sees it now."""
         agent, node = self._agent, self._node()
         cluster, counters = node.state.cluster, agent.comm.counters()
+        arbiter = arbiter_view(agent, node)
         return StatusReport(
             cluster=cluster.name,
             node=agent.me,
@@ -48,9 +51,10 @@ class Facade:
             config_digest=agent.config.digest,
             quorum=cluster.quorum.value,
             time=time.time(),
-            warnings=self._warnings(node),
+            warnings=self._warnings(node, arbiter),
             nodes=[self._node_view(node, name) for name in cluster.nodes],
             hierarchies=[self._hierarchy_view(node, spec) for spec in cluster.hierarchies],
+            arbiter=arbiter,
             counters=Counters(
                 heartbeats_sent=counters.heartbeats_sent,
                 heartbeats_heard=counters.heartbeats_heard,
@@ -91,8 +95,14 @@ class Facade:
         assert self._agent.node is not None  # the API is served only while the agent runs
         return self._agent.node
 
-    def _warnings(self, node: Node) -> list[str]:
+    def _warnings(self, node: Node, arbiter: ArbiterView | None) -> list[str]:
         warnings = list(self._agent.config.notes)
+        warnings += [f"this node isn't guarded: {each}" for each in self._agent.lifeline.troubles]
+        if arbiter is not None and arbiter.trouble:
+            since = f" (since {_clock(arbiter.since_time)})" if arbiter.since_time is not None else ""
+            warnings.append(f"the arbiter's vote can't be had{since}: {arbiter.trouble}")
+        if votes := missing_votes(node, arbiter):
+            warnings.append(votes)
         if node.state.ownership.store_failed:
             warnings.append(f"the store can't be written: {node.state.ownership.store_failed}")
         missing = [name for name, peer in node.state.peers.items() if peer.standing is not PeerStanding.ALIVE]
@@ -110,7 +120,7 @@ class Facade:
         return warnings
 
     def _node_view(self, node: Node, name: NodeId) -> NodeView:
-        agent = self._agent
+        agent, witness = self._agent, name in node.state.cluster.witnesses
         if name == agent.me:
             views = [self._node_view(node, peer) for peer in node.state.peers]
             return NodeView(
@@ -119,6 +129,7 @@ class Facade:
                 comm="up"
                 if all(each.comm == "up" for each in views)
                 else "warning",  # it isn't dead: it answers
+                witness=witness,
                 config_digest=agent.config.digest,
                 version=agent.version,
                 keys=[key_id.hex() for key_id in agent.comm.key_ids],
@@ -142,6 +153,7 @@ class Facade:
             name=name,
             standing=peer.standing.value,
             comm=comm,
+            witness=witness,
             paths=paths,
             config_digest=info.config_digest if info else "",
             version=info.version if info else "",
@@ -150,7 +162,7 @@ class Facade:
 
     def _hierarchy_view(self, node: Node, spec: Hierarchy) -> HierarchyView:
         reports = {name: self._report(node, name, spec) for name in spec.nodes}
-        register = node.mind.authority.register(spec.name)
+        register, at = node.mind.authority.register(spec.name), boottime_ms()
         return HierarchyView(
             name=spec.name,
             owner=register.owner,
@@ -163,6 +175,7 @@ class Facade:
                     phase=report.phase.value if report else "unknown",
                     eligible=report.eligible if report else False,
                     why_not=report.why_not if report else _silent(node, name),
+                    waits=wait_view(node, spec, name, report, at),
                 )
                 for name, report in reports.items()
             },
@@ -175,6 +188,8 @@ class Facade:
                 )
                 for each in reversed(spec.resources)
             ],
+            unattended=register.unattended,
+            authority=authority_view(node, spec.name, at),
         )
 
     def _report(self, node: Node, name: NodeId, spec: Hierarchy) -> HierarchyReport | None:
@@ -193,6 +208,10 @@ def _resource_on(report: HierarchyReport | None, tag: str) -> ResourceOnNode:
         return ResourceOnNode(state="unknown")
     action = found.action.value if found.action else None
     return ResourceOnNode(state=found.state.value, action=action, why=found.why)
+
+
+def _clock(at_time: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_time))
 
 
 def _silent(node: Node, name: NodeId) -> str:

@@ -28,6 +28,7 @@ class NodeView:
     name: str
     standing: str  # "self" | "alive" | "lost" | "left" | "never-heard"
     comm: str  # the two icons' worth: "up" | "warning" (some paths, or only one configured) | "dead"
+    witness: bool = False  # votes and runs nothing
     paths: list[PathView] = field(default_factory=list)
     config_digest: str = ""
     version: str = ""
@@ -54,6 +55,18 @@ class ResourceView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WaitView:
+    """What keeps a node, whose turn it is, from taking a hierarchy over or from starting it."""
+
+    reason: str  # "isolated" | "confirming" | "fencing"
+    lost: list[str] = field(default_factory=list)  # whom an operator is asked about, or who is to be fenced
+    why: str = ""  # fencing: why the last try failed. This and what follows: known on the waiting node alone
+    answered: bool | None = None  # confirming: what an operator said; None: nothing yet
+    default: bool | None = None  # confirming: the answer when nobody gives one until …
+    default_time: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class HierarchyOnNode:
     """A hierarchy on one node."""
 
@@ -61,6 +74,25 @@ class HierarchyOnNode:
     phase: str  # "probing" | "stopped" | "starting" | "running" | "stopping" | "stuck" | "unknown"
     eligible: bool
     why_not: str = ""
+    waits: WaitView | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteView:
+    """The newest vote of one voter, as far as the answering node knows it."""
+
+    candidate: str | None
+    term: int
+    left_ms: int | None = None  # until this grant to the answering node ends, unless it is renewed
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthorityView:
+    """The answering node's own claim to a hierarchy, as it counts it, with quorum "majority"."""
+
+    standing: str  # "none" | "seeking" | "held" | "expired"
+    left_ms: int | None  # until a majority's grants end unless they are renewed; None: it needs or has none
+    votes: dict[str, VoteView]  # by node, and "(arbiter)"; without those it hasn't heard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +106,17 @@ class HierarchyView:
     switchback: str
     nodes: dict[str, HierarchyOnNode]
     resources: list[ResourceView]  # parents first: the order of the tree
+    unattended: bool = False  # the owner's agent was stopped in good order, and left it running
+    authority: AuthorityView | None = None  # None with quorum "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArbiterView:
+    """The outside vote as the answering node finds it."""
+
+    kind: str  # "dynamodb" | "s3"
+    trouble: str = ""  # why it doesn't answer; empty: nothing is known against it
+    since_time: float | None = None  # of the trouble, as far as the events kept tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +136,12 @@ class StatusReport:
     node: str  # who answers
     version: str
     config_digest: str
-    quorum: str
+    quorum: str  # "none" | "majority": of the nodes' votes, and the arbiter's
     time: float
     warnings: list[str]
     nodes: list[NodeView]
     hierarchies: list[HierarchyView]
+    arbiter: ArbiterView | None = None  # None: none is configured
     counters: Counters = Counters()
 
 
@@ -165,7 +209,7 @@ class ConfigReport:
 
 @dataclass(frozen=True, kw_only=True)
 class MoveReport:
-    """`kage in-service`, `out-of-service`, `recover`: what was answered, and what became of it."""
+    """`kage in-service`, `out-of-service`, `recover`, `confirm`: what was answered, and what became of it."""
 
     accepted: bool
     reached: bool | None  # None: not waited for

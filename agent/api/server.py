@@ -27,11 +27,12 @@ from agent.api.contract import ANSWER_WITHIN_S, LARGEST_LIMIT, AgentFacade
 from agent.api.lookup import find_hierarchy, hierarchy_of_resource
 from agent.api.reports import AnswerReport, HierarchyView
 from agent.core.ids import HierarchyId, NodeId, Tag
-from agent.core.messages import BringInService, Recover, TakeOutOfService
+from agent.core.messages import BringInService, Confirm, Recover, TakeOutOfService
 
 T = TypeVar("T")
 
 LARGEST_BODY_BYTES = 4_096
+LARGEST_CROWD = 64  # connections at a time; whoever comes then gets a 503, in plain text
 LARGEST_ID = 2**63 - 1  # what the store can count to
 END_WITHIN_S = 1  # requests still open when the agent ends are cut after this long
 
@@ -49,6 +50,12 @@ class _InService(msgspec.Struct, forbid_unknown_fields=True):
 
     node: str | None = None
     owner_is_off: str | None = None
+
+
+class _Confirm(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of an answer to whether a lost owner's hierarchy shall be taken over."""
+
+    take: bool
 
 
 class _Endpoints:
@@ -82,7 +89,9 @@ class _Endpoints:
         return _answer(await self._bounded(self._agent.reload_config()))
 
     async def in_service(self, request: Request) -> Response:
-        wanted = _decode(await self._bounded(_body(request)))
+        wanted = _decode(
+            await self._bounded(_body(request)), _InService, 'send {"node": "NAME"} or {"node": null}'
+        )
         hierarchy = self._hierarchy(request.path_params["name"])
         if wanted.node is not None and wanted.node not in hierarchy.nodes:
             raise _Refused(
@@ -98,6 +107,13 @@ class _Endpoints:
     async def out_of_service(self, request: Request) -> Response:
         hierarchy = self._hierarchy(request.path_params["name"])
         command = TakeOutOfService(hierarchy=HierarchyId(hierarchy.name))
+        return _answer(await self._bounded(self._agent.command(command)))
+
+    async def confirm(self, request: Request) -> Response:
+        body = await self._bounded(_body(request))
+        said = _decode(body, _Confirm, 'send {"take": true} or {"take": false}')
+        hierarchy = self._hierarchy(request.path_params["name"])
+        command = Confirm(hierarchy=HierarchyId(hierarchy.name), take=said.take)
         return _answer(await self._bounded(self._agent.command(command)))
 
     async def recover(self, request: Request) -> Response:
@@ -133,6 +149,7 @@ def _application(api: _Endpoints) -> Starlette:
             Route("/v1/config/reload", api.reload_config, methods=["POST"]),
             Route("/v1/hierarchies/{name:path}/in-service", api.in_service, methods=["POST"]),
             Route("/v1/hierarchies/{name:path}/out-of-service", api.out_of_service, methods=["POST"]),
+            Route("/v1/hierarchies/{name:path}/confirm", api.confirm, methods=["POST"]),
             Route("/v1/resources/{tag:path}/recover", api.recover, methods=["POST"]),
         ],
         exception_handlers={
@@ -163,7 +180,7 @@ async def serve(agent: AgentFacade, socket_path: Path) -> None:
                 server_header=False,
                 date_header=False,
                 proxy_headers=False,
-                limit_concurrency=64,
+                limit_concurrency=LARGEST_CROWD,
                 timeout_graceful_shutdown=END_WITHIN_S,
             )
         )
@@ -238,13 +255,11 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _decode(body: bytes) -> _InService:
+def _decode(body: bytes, shape: type[T], hint: str) -> T:
     try:
-        return msgspec.json.decode(body or b"{}", type=_InService)
+        return msgspec.json.decode(body or b"{}", type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise _Refused(
-            400, f"the body can't be read: {exc}", 'send {"node": "NAME"} or {"node": null}'
-        ) from exc
+        raise _Refused(400, f"the body can't be read: {exc}", hint) from exc
 
 
 def _number(request: Request, name: str, *, default: int, least: int, most: int) -> int:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from agent.api.reports import EventView, TimelineReport, TimelineStep
 
 _CAUSES = {"owner-lost": "failover", "handed-over": "switchover"}  # by the reason for taking it
-_LOST, _SOUGHT, _TAKEN = "peer-lost", "ownership-sought", "ownership-taken"
+_LOST, _SOUGHT, _TAKEN, _DENIED = "peer-lost", "ownership-sought", "ownership-taken", "ownership-denied"
+_CONFIRMATION = "confirmation"
+_FENCING, _FENCED, _NOT_FENCED = "fencing-peer", "peer-fenced", "fencing-failed"
+
+
+class _Step(NamedTuple):
+    name: str
+    began_ms: int
+    ended_ms: int
+    outcome: str = "ok"
 
 
 def timelines(events: Sequence[EventView], limit: int) -> list[TimelineReport]:
@@ -18,27 +28,17 @@ def timelines(events: Sequence[EventView], limit: int) -> list[TimelineReport]:
 
 def _timeline(events: Sequence[EventView], sought: int) -> TimelineReport:
     first = events[sought]
-    lost = _silence_before(events, sought)
-    start_ms, steps = first.at_ms, list[TimelineStep]()
-    if lost is not None:
-        start_ms = lost.at_ms - (lost.took_ms or 0)
-        steps.append(_step(f"silence of {lost.peer}", start_ms, lost.at_ms, start_ms))
-    complete, end_ms = False, first.at_ms
-    for each in events[sought + 1 :]:
-        if each.hierarchy != first.hierarchy:
-            continue
-        if each.kind in {_SOUGHT, "out-of-service"} or each.at_ms < end_ms:  # time begins anew with each boot
-            break
-        if each.kind == _TAKEN:
-            steps.append(_step("ownership", first.at_ms, each.at_ms, start_ms))
-        elif each.kind == "action-finished":
-            began_ms = each.at_ms - (each.took_ms or 0)
-            outcome = each.text.partition(":")[2].partition(":")[0].strip()  # "restore: failed: why"
-            steps.append(_step(f"{each.action} {each.tag}", began_ms, each.at_ms, start_ms, outcome))
-        end_ms = each.at_ms
-        if each.kind == "in-service":
-            complete = True
-            break
+    lost = _lost_before(events, sought)
+    before = events[lost:sought] if lost is not None else ()
+    after = [first, *_until_the_end(events[sought + 1 :], first)]
+    steps = [
+        *_silence(before),
+        *_confirmation(before, first),
+        *_fencing([*before, *after], first),
+        *_here(after, first),
+    ]
+    steps.sort(key=lambda each: each.began_ms)
+    start_ms, end_ms = min([first.at_ms, *(each.began_ms for each in steps)]), after[-1].at_ms
     return TimelineReport(
         hierarchy=first.hierarchy or "",
         node=first.node,
@@ -46,19 +46,77 @@ def _timeline(events: Sequence[EventView], sought: int) -> TimelineReport:
         why=first.text.removeprefix("taking it: "),
         start_time=first.time - (first.at_ms - start_ms) / 1_000,
         total_ms=end_ms - start_ms,
-        complete=complete,
-        steps=steps,
+        complete=after[-1].kind == "in-service",
+        steps=[
+            TimelineStep(
+                name=each.name,
+                start_ms=each.began_ms - start_ms,
+                length_ms=each.ended_ms - each.began_ms,
+                outcome=each.outcome,
+            )
+            for each in steps
+        ],
     )
 
 
-def _silence_before(events: Sequence[EventView], sought: int) -> EventView | None:
-    """The loss of a peer that led to this, if that is what did."""
-    if events[sought].reason != "owner-lost":
+def _lost_before(events: Sequence[EventView], sought: int) -> int | None:
+    """Where the loss of the owner is told that led to this, if that is what did."""
+    first = events[sought]
+    if first.reason != "owner-lost":
         return None
-    return next((each for each in reversed(events[:sought]) if each.kind == _LOST), None)
+    for index in range(sought - 1, -1, -1):
+        each = events[index]
+        if each.at_ms > first.at_ms or (each.kind, each.peer) == ("peer-alive", first.peer):
+            return None  # time begins anew with each boot; that loss is over
+        if (each.kind, each.peer) == (_LOST, first.peer):
+            return index
+    return None
 
 
-def _step(name: str, began_ms: int, ended_ms: int, start_ms: int, outcome: str = "ok") -> TimelineStep:
-    return TimelineStep(
-        name=name, start_ms=began_ms - start_ms, length_ms=ended_ms - began_ms, outcome=outcome
-    )
+def _until_the_end(events: Sequence[EventView], first: EventView) -> Iterator[EventView]:
+    """What happened to the hierarchy, and to the lost owner, until it was in service or gone again."""
+    at_ms = first.at_ms
+    for each in events:
+        concerns = each.hierarchy == first.hierarchy
+        if each.at_ms < at_ms or (concerns and each.kind in {_SOUGHT, "out-of-service"}):
+            return
+        if concerns or (each.kind in {_FENCED, _NOT_FENCED} and each.peer == first.peer):
+            yield each
+            at_ms = each.at_ms
+        if concerns and each.kind == "in-service":
+            return
+
+
+def _silence(before: Sequence[EventView]) -> Iterator[_Step]:
+    if before:
+        lost = before[0]
+        yield _Step(f"silence of {lost.peer}", lost.at_ms - (lost.took_ms or 0), lost.at_ms)
+
+
+def _confirmation(before: Sequence[EventView], first: EventView) -> Iterator[_Step]:
+    """From the question, an alarm, to its last answer."""
+    told = [each for each in before if (each.kind, each.hierarchy) == (_CONFIRMATION, first.hierarchy)]
+    if told:
+        yield _Step("confirmation", told[0].at_ms, told[-1].at_ms)
+
+
+def _fencing(story: Sequence[EventView], first: EventView) -> Iterator[_Step]:
+    """From the first try to the evidence. Only a failure that reads otherwise than the last is told."""
+    about = [each for each in story if each.peer is not None and each.peer == first.peer]
+    began = next((each for each in about if each.kind == _FENCING), None)
+    if began is None:
+        return
+    evidence = next((each for each in about if each.kind == _FENCED), None)
+    failed = any(each.kind == _NOT_FENCED for each in about)
+    outcome = "ok" if evidence is not None else "failed" if failed else "under way"
+    yield _Step(f"fencing {first.peer}", began.at_ms, (evidence or story[-1]).at_ms, outcome)
+
+
+def _here(after: Sequence[EventView], first: EventView) -> Iterator[_Step]:
+    """Ownership, and every action of a kit."""
+    for each in after:
+        if each.kind in {_TAKEN, _DENIED}:
+            yield _Step("ownership", first.at_ms, each.at_ms, "ok" if each.kind == _TAKEN else "denied")
+        elif each.kind == "action-finished":
+            outcome = each.text.partition(":")[2].partition(":")[0].strip()  # "restore: failed: why"
+            yield _Step(f"{each.action} {each.tag}", each.at_ms - (each.took_ms or 0), each.at_ms, outcome)

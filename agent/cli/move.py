@@ -1,4 +1,4 @@
-"""`kage in-service`, `out-of-service` and `recover`: ask the agent, then watch until it is so."""
+"""`kage in-service`, `out-of-service`, `recover` and `confirm`: ask the agent, then watch until it is so."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ def recover(options: Namespace) -> int:
     """Repair a resource."""
     client = AgentClient(options.socket)
     return _follow(client, options, client.recover(options.name), recovered(options.name))
+
+
+def confirm(options: Namespace) -> int:
+    """Answer whether a lost owner's hierarchy shall be taken over; after a no there is nothing to watch."""
+    client, take = AgentClient(options.socket), options.answer == "yes"
+    options.no_wait = options.no_wait or not take
+    answer = client.confirm(options.name, take=take)
+    return _follow(client, options, answer, in_service_on(None))
 
 
 def _follow(client: AgentClient, options: Namespace, answer: AnswerReport, goal: Goal) -> int:

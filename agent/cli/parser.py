@@ -81,14 +81,17 @@ def _moving(verb: Verb) -> None:
     bring.add_argument(
         "--owner-is-off",
         metavar="NODE",
-        help="your word that NODE, which owns it and whose agent was stopped, runs nothing any more",
+        help="your word that NODE, which owns it or waits to be fenced, runs nothing any more",
     )
     take = verb("out-of-service", "move:take_out_of_service", "stop a hierarchy everywhere, until in-service")
     for each in (bring, take):
         each.add_argument("name", metavar="NAME", help="a hierarchy, or a resource in it")
     recover = verb("recover", "move:recover", "repair a resource, and forget its hierarchy's failures")
     recover.add_argument("name", metavar="TAG", help="the resource")
-    for each in (bring, take, recover):
+    confirm = verb("confirm", "move:confirm", "answer whether a lost node's hierarchy shall be taken over")
+    confirm.add_argument("name", metavar="NAME", help="the hierarchy, or a resource in it")
+    confirm.add_argument("answer", choices=("yes", "no"), help="take it, or leave it to its owner")
+    for each in (bring, take, recover, confirm):
         each.add_argument(
             "--timeout", type=_duration_ms, default=60_000, metavar="TIME", help="wait so long (default 60s)"
         )

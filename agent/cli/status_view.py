@@ -13,6 +13,7 @@ from agent.api.reports import (
     ResourceView,
     StatusReport,
 )
+from agent.cli.remarks import left_running, remarks
 from agent.cli.screen import Cell, Grid, Line, Page
 
 STATE_STYLES = {"ISP": "green", "ISU": "yellow", "OSU": "dim", "OSF": "bold red"}
@@ -46,7 +47,7 @@ def status_page(report: StatusReport, *, terminal: bool) -> Page:
     page: list[Grid | Line] = [_header(report), *_warnings(report), Line(), _comm(report, terminal=terminal)]
     for hierarchy in report.hierarchies:
         page += [Line(), _headline(hierarchy), _tree(hierarchy, terminal=terminal)]
-        page += [Line((cell,), indent=2) for cell in _remarks(hierarchy)]
+        page += [Line((cell,), indent=2) for cell in remarks(hierarchy, report.node)]
     if not report.hierarchies:
         page += [Line(), Line((Cell("no hierarchies are configured", "dim"),))]
     return page
@@ -62,7 +63,7 @@ def nodes_page(report: StatusReport, *, terminal: bool) -> Page:
             (
                 _with_icon(node.name, node.comm, terminal=terminal),
                 Cell(node.comm, ICONS.get(node.comm, ("", UNSURE))[1]),
-                Cell(STANDINGS.get(node.standing, node.standing)),
+                Cell(STANDINGS.get(node.standing, node.standing) + (", witness" if node.witness else "")),
                 Cell(node.version or "-"),
                 Cell(node.config_digest or "-", "" if same else "yellow"),
                 Cell(", ".join(node.keys) or "-", "yellow" if len(sealing) > 1 else ""),
@@ -84,6 +85,8 @@ def summary(hierarchy: HierarchyView) -> str:
         return "held out of service by an operator" if hierarchy.held else "not in service"
     if failure(hierarchy):
         return f"failed on {owner}"
+    if left_running(hierarchy):
+        return f"left running on {owner}, whose agent was stopped"
     phase = hierarchy.nodes[owner].phase if owner in hierarchy.nodes else "unknown"
     return f"{PHASES[phase]} {owner}" if phase in PHASES else f"owned by {owner}, which is not heard"
 
@@ -113,6 +116,9 @@ def doing(hierarchy: HierarchyView) -> str:
 def _header(report: StatusReport) -> Line:
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(report.time))
     facts = f"seen from {report.node} at {at}, quorum {report.quorum}"
+    if report.quorum == "majority":
+        voters = [node.name for node in report.nodes] + (["arbiter"] if report.arbiter else [])
+        facts += f" ({', '.join(voters)})"
     return Line((Cell(report.cluster, "bold"), Cell(f"  {facts}")))
 
 
@@ -132,10 +138,11 @@ def _comm(report: StatusReport, *, terminal: bool) -> Grid:
 def _standing(node: NodeView) -> Cell:
     """The comm state, and the standing where it says more."""
     style = ICONS.get(node.comm, ("", UNSURE))[1]
+    witness = ", witness" if node.witness else ""
     if node.standing == "self" and node.comm == "up":
-        return Cell("this node")
+        return Cell("this node" + witness)
     extra = "" if node.standing == "alive" else f", {STANDINGS.get(node.standing, node.standing)}"
-    return Cell(node.comm + extra, style)
+    return Cell(node.comm + extra + witness, style)
 
 
 def _path(path: PathView, *, terminal: bool) -> tuple[Cell, ...]:
@@ -202,20 +209,6 @@ def _state(on: ResourceOnNode | None) -> Cell:
         return Cell("-", "dim")
     action = f" {DOING[on.action]}" if on.action in DOING else ""
     return Cell(on.state + action, "cyan" if action else STATE_STYLES.get(on.state, UNSURE))
-
-
-def _remarks(hierarchy: HierarchyView) -> Iterator[Cell]:
-    """What keeps nodes from running it, and what went wrong."""
-    if hierarchy.held and hierarchy.owner is None:
-        yield Cell(f"kage in-service {hierarchy.name} starts it again", "dim")
-    for name, on in hierarchy.nodes.items():
-        if not on.eligible and on.why_not:
-            yield Cell(f"{name} can't run it: {on.why_not}", "yellow")
-    for resource in hierarchy.resources:
-        for name, state in resource.nodes.items():
-            if state.why:
-                style = "red" if state.state == "OSF" else "yellow"
-                yield Cell(f"{resource.tag} on {name}: {state.why}", style)
 
 
 def _counted(report: StatusReport) -> str:

@@ -10,6 +10,7 @@ from agent.api.client import AgentClient
 from agent.api.errors import Unreachable
 from agent.api.lookup import find_hierarchy
 from agent.api.reports import HierarchyView
+from agent.cli.remarks import why_it_waits
 from agent.cli.status_view import DOING, doing, failure, summary
 
 POLL_S = 0.1
@@ -91,13 +92,14 @@ def wait(client: AgentClient, name: str, goal: Goal, limit_s: float, tell: Calla
         now = time.monotonic()
         took_s = now - began
         try:
-            hierarchy = find_hierarchy(client.status(), name)
+            status = client.status()
         except Unreachable as exc:
             if took_s >= limit_s:
                 raise
             tell(exc.text)
             time.sleep(POLL_S)
             continue
+        hierarchy = find_hierarchy(status, name)
         if hierarchy is None:
             return Waited(reached=False, text=f"{name} is no longer configured", took_s=took_s)
         look = goal(hierarchy)
@@ -106,13 +108,21 @@ def wait(client: AgentClient, name: str, goal: Goal, limit_s: float, tell: Calla
         hopeless_since = (hopeless_since or now) if look.hopeless else None
         if hopeless_since is not None and now - hopeless_since >= HOPELESS_AFTER_S:
             return Waited(reached=False, text=look.hopeless, took_s=took_s)
-        progress = doing(hierarchy) or f"{hierarchy.name} is {summary(hierarchy)}"
+        progress = doing(hierarchy) or _held_up(hierarchy, status.node)
         if took_s >= limit_s:
             return Waited(
                 reached=False, text=f"not reached in time: {progress}", took_s=took_s, timed_out=True
             )
         tell(progress)
         time.sleep(POLL_S)
+
+
+def _held_up(hierarchy: HierarchyView, seen_from: str) -> str:
+    """What it waits for, or else where it is."""
+    for name, on in hierarchy.nodes.items():
+        if on.waits is not None:
+            return why_it_waits(hierarchy, name, on.waits, seen_from)
+    return f"{hierarchy.name} is {summary(hierarchy)}"
 
 
 def _phase(hierarchy: HierarchyView, node: str) -> str:

@@ -20,6 +20,7 @@ from agent.api.reports import (
     ResourceView,
     StatusReport,
     TimelineReport,
+    WaitView,
 )
 from agent.api.server import serve
 from agent.core.messages import Command
@@ -172,10 +173,12 @@ def hierarchy(
     *,
     held: bool = False,
     why_not: tuple[str, str] = ("", ""),
+    waits: tuple[WaitView | None, WaitView | None] = (None, None),
     tree: list[ResourceView] | None = None,
+    unattended: bool = False,
 ) -> HierarchyView:
     """groupware on db-01 and db-02; a node with a `why_not` isn't eligible."""
-    nodes = zip(("db-01", "db-02"), phases, why_not, strict=True)
+    nodes = zip(("db-01", "db-02"), phases, why_not, waits, strict=True)
     return HierarchyView(
         name="groupware",
         owner=owner,
@@ -183,10 +186,11 @@ def hierarchy(
         held=held,
         switchback="intelligent",
         nodes={
-            name: HierarchyOnNode(priority=rank, phase=phase, eligible=not why, why_not=why)
-            for rank, (name, phase, why) in enumerate(nodes, 1)
+            name: HierarchyOnNode(priority=rank, phase=phase, eligible=not why, why_not=why, waits=wait)
+            for rank, (name, phase, why, wait) in enumerate(nodes, 1)
         },
         resources=resources() if tree is None else tree,
+        unattended=unattended,
     )
 
 

@@ -16,8 +16,9 @@ import pytest
 from agent.api.client import AgentClient
 from agent.api.errors import ApiError, Unreachable
 from agent.api.reports import AnswerReport
+from agent.api.server import LARGEST_CROWD
 from agent.core.ids import HierarchyId, NodeId, Tag
-from agent.core.messages import BringInService, Recover, TakeOutOfService
+from agent.core.messages import BringInService, Confirm, Recover, TakeOutOfService
 from tests.api.fake_agent import FakeAgent, event
 
 
@@ -37,11 +38,13 @@ def test_commands_arrive(agent: FakeAgent, socket_path: Path) -> None:
     client.bring_in_service("groupware")
     client.take_out_of_service("ip-vip")
     client.recover("cyde_5_0")
+    client.confirm("ip-vip", take=False)
     assert agent.commands == [
         BringInService(hierarchy=groupware, node=NodeId("db-02")),
         BringInService(hierarchy=groupware),
         TakeOutOfService(hierarchy=groupware),
         Recover(hierarchy=groupware, tag=Tag("cyde_5_0")),
+        Confirm(hierarchy=groupware, take=False),
     ]
 
 
@@ -139,7 +142,7 @@ def http(body: bytes, status: str = "200 OK") -> bytes:
         http(b"{}"),
         http(b"[]"),
         http(b'{"accepted": tru'),
-        http(b"Service Unavailable", "503 Service Unavailable"),
+        http(b"Bad Gateway", "502 Bad Gateway"),
         b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n" + b" " * 17_000_000,
         b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{",
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
@@ -148,6 +151,19 @@ def http(body: bytes, status: str = "200 OK") -> bytes:
 def test_garbage_is_told_as_not_an_agent(socket_path: Path, answer: bytes) -> None:
     with answering(socket_path, answer), pytest.raises(Unreachable, match="not an agent that this kage"):
         AgentClient(socket_path, timeout_s=10).status()
+
+
+def test_an_agent_with_too_many_requests_is_told_from_a_strange_one(
+    agent: FakeAgent, socket_path: Path
+) -> None:
+    with contextlib.ExitStack() as others:
+        for _ in range(LARGEST_CROWD):
+            other = others.enter_context(socket.socket(socket.AF_UNIX))
+            other.connect(str(socket_path))
+        with pytest.raises(Unreachable, match="has too many requests open") as caught:
+            AgentClient(socket_path).take_out_of_service("groupware")
+    assert caught.value.hint.startswith("ask again in a moment")
+    assert not agent.commands
 
 
 def test_an_agent_that_hangs_up_may_be_restarting(socket_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.api.facade import Facade
-from agent.api.reports import NodeView, StatusReport
+from agent.api.reports import NodeView, StatusReport, WaitView
 from agent.core.events import PersistFailed
 from agent.core.messages import TakeOutOfService
 from agent.runtime.clock import boottime_ms
@@ -205,6 +205,43 @@ def test_timelines_of_a_start_a_switchover_and_a_failover(cluster: Loopback) -> 
             at = each.start_ms + each.length_ms
         assert at <= report.total_ms
         assert report.total_ms - sum(each.length_ms for each in report.steps) <= 20 * len(report.steps)
+
+
+CONFIRM = """
+[hierarchy.app]
+confirm_failover = { within = "1h", default = "no" }
+"""
+
+
+def test_an_operator_is_asked_and_answers_on_any_node(cluster: Loopback) -> None:
+    cluster.configure({"\n[hierarchy.app]\n": CONFIRM})
+    a, b = cluster.start_both()
+    a.kill()
+
+    def waits() -> WaitView | None:
+        return status(b).hierarchies[0].nodes["b"].waits
+
+    wait_until(waits)
+    asked = waits()
+    assert asked is not None
+    assert (asked.reason, asked.lost, asked.answered, asked.default) == ("confirming", ["a"], None, False)
+    assert b.api.confirm("web", take=False).text == "b leaves app to a"
+    wait_until(lambda: (wait := waits()) is not None and wait.answered is False)
+    assert b.api.confirm("app", take=True).text == "b takes app over from a"
+    wait_until(partial(b.sees, "b", "ISP", "ISP"))
+    assert waits() is None
+    assert not b.api.confirm("app", take=True).accepted, "nobody asks any more"
+    failover, *_ = b.api.timelines(9)
+    names = [each.name for each in failover.steps]
+    assert names == ["silence of a", "confirmation", "ownership", "restore db", "restore web"]
+
+
+def test_an_owner_whose_agent_was_stopped_is_told_from_one_that_is_lost(cluster: Loopback) -> None:
+    a, b = cluster.start_both()
+    assert not status(b).hierarchies[0].unattended
+    assert a.end() == 0
+    wait_until(lambda: status(b).hierarchies[0].unattended)
+    assert status(b).hierarchies[0].owner == "a"
 
 
 @on_loop

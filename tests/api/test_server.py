@@ -18,7 +18,7 @@ import pytest
 from agent.api import contract, server
 from agent.api.reports import AnswerReport, StatusReport
 from agent.core.ids import HierarchyId, NodeId, Tag
-from agent.core.messages import BringInService, Recover, TakeOutOfService
+from agent.core.messages import BringInService, Confirm, Recover, TakeOutOfService
 from tests.api.fake_agent import FakeAgent, event, served, until_it_listens
 
 
@@ -76,6 +76,16 @@ def test_events_are_limited_and_continued(agent: FakeAgent, socket_path: Path) -
             TakeOutOfService(hierarchy=HierarchyId("groupware")),
         ),
         (
+            "/v1/hierarchies/groupware/confirm",
+            b'{"take": true}',
+            Confirm(hierarchy=HierarchyId("groupware"), take=True),
+        ),
+        (
+            "/v1/hierarchies/ip-vip/confirm",
+            b'{"take": false}',
+            Confirm(hierarchy=HierarchyId("groupware"), take=False),
+        ),
+        (
             "/v1/resources/cyde_5_0/recover",
             None,
             Recover(hierarchy=HierarchyId("groupware"), tag=Tag("cyde_5_0")),
@@ -119,6 +129,10 @@ def test_a_refusal_is_a_409_that_says_why(agent: FakeAgent, socket_path: Path) -
         ("POST", "/v1/hierarchies/groupware/in-service", b'{"node": 2}', 400, "the body can't be read"),
         ("POST", "/v1/hierarchies/groupware/in-service", b'{"nod": "db-02"}', 400, "the body can't be read"),
         ("POST", "/v1/hierarchies/groupware/in-service", b'{"node": "db-9"}', 400, "groupware can't run on"),
+        ("POST", "/v1/hierarchies/mail/confirm", b'{"take": true}', 404, 'nothing is called "mail"'),
+        ("POST", "/v1/hierarchies/groupware/confirm", None, 400, "the body can't be read"),
+        ("POST", "/v1/hierarchies/groupware/confirm", b'{"take": "yes"}', 400, "the body can't be read"),
+        ("POST", "/v1/hierarchies/groupware/confirm", b'{"take": null}', 400, "the body can't be read"),
         ("POST", "/v1/hierarchies/groupware/in-service", b" " * 5_000, 413, "the body is larger than 4096"),
     ],
 )

@@ -31,7 +31,8 @@ class Story:
         )
 
     def sought(self, at_ms: int, why: str, reason: str) -> None:
-        self.tell(at_ms, "ownership-sought", f"taking it: {why}", reason=reason)
+        peer = "a" if reason == "owner-lost" else None
+        self.tell(at_ms, "ownership-sought", f"taking it: {why}", reason=reason, peer=peer)
 
     def finished(self, at_ms: int, took_ms: int, action: str, tag: str, outcome: str = "ok") -> None:
         text = f"{action}: {outcome}"
@@ -91,6 +92,92 @@ def test_a_node_that_waited_for_its_turn_shows_the_gap() -> None:
     assert ownership.start_ms == 4_000
     assert report.total_ms == 4_050
     assert report.start_time == story.boot_time + 10
+
+
+def test_of_several_that_were_lost_the_owner_is_shown() -> None:
+    story = Story()
+    story.lost(10_000, 2_000, peer="a")
+    story.lost(11_000, 2_500, peer="c")
+    story.sought(12_000, "its owner is lost", "owner-lost")
+    story.start(12_000)
+    report = story.newest()
+    assert report.steps[0] == TimelineStep(name="silence of a", start_ms=0, length_ms=2_000)
+    assert report.total_ms == 4_050
+
+
+def test_a_loss_that_is_over_is_no_part_of_it() -> None:
+    for kind, at_ms in (("peer-alive", 6_000), ("peer-lost", 90_000)):  # it returned; an earlier boot
+        story = Story()
+        story.lost(5_000 if kind == "peer-alive" else at_ms, 2_000)
+        if kind == "peer-alive":
+            story.tell(at_ms, kind, hierarchy=None, peer="a")
+        story.sought(60_000, "its owner is lost", "owner-lost")
+        story.start(60_000)
+        report = story.newest()
+        assert list(lengths(report)) == ["ownership", "restore db", "restore web"]
+        assert report.total_ms == 50
+
+
+def test_the_wait_for_an_operators_word_is_shown() -> None:
+    story = Story()
+    story.lost(12_000, 2_000)
+    story.tell(12_000, "confirmation", "a is lost. Shall b take it over?")
+    story.tell(12_500, "confirmation", "another's", hierarchy="other")
+    story.tell(13_000, "confirmation", "an operator answered: leave it until its owner is back")
+    story.tell(15_000, "confirmation", "an operator answered: take it over")
+    story.sought(15_000, "its owner is lost", "owner-lost")
+    story.start(15_000)
+    report = story.newest()
+    assert report.steps[1] == TimelineStep(name="confirmation", start_ms=2_000, length_ms=3_000)
+    assert report.total_ms == 5_050
+
+
+def test_fencing_is_shown_whether_it_comes_before_or_after_ownership() -> None:
+    for fenced_first in (True, False):
+        story = Story()
+        story.lost(12_000, 2_000)
+        if fenced_first:  # quorum = "none"
+            story.tell(12_000, "fencing-peer", "fencing a", peer="a")
+            story.tell(14_000, "peer-fenced", "stopped", hierarchy=None, peer="a")
+            story.sought(14_000, "its owner is lost", "owner-lost")
+            story.start(14_000)
+        else:
+            story.sought(12_000, "its owner is lost", "owner-lost")
+            story.tell(12_005, "ownership-taken")
+            story.tell(12_005, "fencing-peer", "fencing a", peer="a")
+            story.tell(13_000, "peer-fenced", "another's", hierarchy=None, peer="c")
+            story.tell(14_005, "peer-fenced", "stopped", hierarchy=None, peer="a")
+            story.finished(14_035, 30, "restore", "db")
+            story.finished(14_050, 15, "restore", "web")
+            story.tell(14_050, "in-service")
+        report = story.newest()
+        assert report.complete
+        assert lengths(report)["fencing a"] == 2_000
+        assert report.total_ms == 4_050
+
+
+def test_fencing_that_fails_is_one_bar_that_goes_on() -> None:
+    story = Story()
+    story.lost(12_000, 2_000)
+    story.sought(12_000, "its owner is lost", "owner-lost")
+    story.tell(12_005, "ownership-taken")
+    story.tell(12_005, "fencing-peer", "fencing a", peer="a")
+    assert story.newest().steps[-1].outcome == "under way"
+    story.tell(13_005, "fencing-failed", "no permission", hierarchy=None, peer="a")
+    story.tell(23_005, "fencing-peer", "fencing a", peer="a")
+    report = story.newest()
+    assert not report.complete
+    assert report.steps[-1] == TimelineStep(
+        name="fencing a", start_ms=2_005, length_ms=11_000, outcome="failed"
+    )
+
+
+def test_ownership_that_no_majority_granted_is_shown_as_denied() -> None:
+    story = Story()
+    story.sought(1_000, "its owner is lost", "owner-lost")
+    story.tell(1_300, "ownership-denied", "no majority answered")
+    report = story.newest()
+    assert report.steps == [TimelineStep(name="ownership", start_ms=0, length_ms=300, outcome="denied")]
 
 
 def test_a_switchover_and_a_start_have_no_silence() -> None:

@@ -20,7 +20,7 @@ from agent.comm import keys
 
 ISSUE_VERBS = {
     *("agent", "check", "status", "nodes", "in-service", "out-of-service", "recover", "events"),
-    *("timeline", "config", "keygen", "replay", "version"),
+    *("timeline", "config", "keygen", "replay", "version", "confirm"),
 }
 
 
@@ -52,6 +52,8 @@ def test_every_verb_has_something_that_runs_it() -> None:
         (["in-service", "x", "--timeout", "5"], '"5" is not a duration such as 500ms, 60s or 5min'),
         (["events", "--limit", "0"], '"0" is not a number from 1 to 1000'),
         (["events", "--limit", "²"], '"²" is not a number from 1 to 1000'),
+        (["confirm", "groupware"], "the following arguments are required: answer"),
+        (["confirm", "groupware", "perhaps"], "invalid choice: 'perhaps'"),
         (["status", "--colour"], "unrecognized arguments: --colour"),
     ],
 )

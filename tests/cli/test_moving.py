@@ -1,4 +1,4 @@
-"""in-service, out-of-service, recover: asked once, watched until it is so, or told why it won't be."""
+"""The verbs that change something: asked once, watched until it is so, or told why it won't be."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from agent.api.reports import AnswerReport, HierarchyView, ResourceOnNode
+from agent.api.reports import AnswerReport, HierarchyView, ResourceOnNode, WaitView
 from agent.cli import waiting
 from agent.cli.waiting import Goal, Look, in_service_on, out_of_service, recovered
 from agent.core.ids import HierarchyId, NodeId, Tag
-from agent.core.messages import BringInService, Recover, TakeOutOfService
+from agent.core.messages import BringInService, Confirm, Recover, TakeOutOfService
 from tests.api.fake_agent import FakeAgent, hierarchy, resources, status
 from tests.cli.conftest import Kage
 
@@ -26,6 +26,13 @@ NOWHERE = hierarchy(
     None, ("stopped", "stopped"), why_not=("cyde_5_0 failed", "in maintenance"), tree=resources(OSF, "OSU")
 )
 BROKEN = hierarchy(phases=("starting", "stopped"), tree=resources(OSF))  # and nowhere to go
+LOST = hierarchy("db-01", ("unknown", "stopped"), why_not=("it is lost", ""))
+FENCING = hierarchy(
+    "db-01",
+    ("unknown", "stopped"),
+    why_not=("it is lost", ""),
+    waits=(None, WaitView(reason="fencing", lost=["db-01"])),
+)
 STUCK = hierarchy("db-01", ("stuck", "stopped"))
 
 
@@ -114,6 +121,12 @@ def test_a_look_tells_reached_from_hopeless(goal: Goal, view: HierarchyView, loo
             Recover(hierarchy=GROUPWARE, tag=Tag("cyde_5_0")),
             "groupware is in service on db-01",
         ),
+        (
+            ("confirm", "groupware", "yes"),
+            (LOST, FENCING, THERE),
+            Confirm(hierarchy=GROUPWARE, take=True),
+            "groupware is in service on db-02",
+        ),
     ],
 )
 def test_it_waits_until_it_is_so(
@@ -139,6 +152,29 @@ def test_without_waiting_it_says_what_has_begun(
     text, _, report = capsys.readouterr().out.partition("\n")
     assert text == "begun"
     assert json.loads(report) == {"accepted": True, "reached": None, "text": "begun", "took_ms": 0}
+
+
+def test_after_a_no_there_is_nothing_to_wait_for(
+    agent: FakeAgent, kage: Kage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent.then = [status(LOST)]
+    assert kage("confirm", "ip-vip", "no") == 0
+    assert kage("confirm", "groupware", "no", "--json") == 0
+    assert agent.commands == [Confirm(hierarchy=GROUPWARE, take=False)] * 2
+    text, _, report = capsys.readouterr().out.partition("\n")
+    assert text == "begun"
+    assert json.loads(report)["reached"] is None
+    agent.answer = AnswerReport(accepted=False, text="no node asks whether to take groupware over")
+    assert kage("confirm", "groupware", "no") == 1
+    assert "refused: no node asks" in capsys.readouterr().err
+
+
+def test_out_of_time_it_says_what_is_waited_for(
+    agent: FakeAgent, kage: Kage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent.then = [status(FENCING)]
+    assert kage("confirm", "groupware", "yes", "--timeout", "20ms") == 4
+    assert "not reached in time: db-02 waits for the fencing of db-01" in capsys.readouterr().err
 
 
 def test_a_refusal_is_1_and_not_waited_for(

@@ -7,7 +7,16 @@ import re
 
 import pytest
 
-from agent.api.reports import Counters, HierarchyOnNode, ResourceOnNode, ResourceView, StatusReport
+from agent.api.reports import (
+    ArbiterView,
+    Counters,
+    HierarchyOnNode,
+    NodeView,
+    ResourceOnNode,
+    ResourceView,
+    StatusReport,
+    WaitView,
+)
 from agent.cli.status_view import doing, nodes_page, status_page, summary, walk
 from tests.api.fake_agent import hierarchy, path, peer, resources, status
 from tests.cli.golden_text import drawn, hold_against
@@ -24,6 +33,29 @@ FAILED = {
     )
 }
 LOST_PATHS = [path("eni-0", "down", None, 100.0), path("eni-1", "down", None, 100.0)]
+
+
+def majority(report: StatusReport, *witnesses: NodeView, arbiter: ArbiterView | None = None) -> StatusReport:
+    """The same cluster with quorum "majority"."""
+    nodes = [*report.nodes, *witnesses]
+    return dataclasses.replace(report, quorum="majority", nodes=nodes, arbiter=arbiter)
+
+
+def lost_owner(**waits: object) -> StatusReport:
+    """db-02 owns it and is lost; db-01 waits."""
+    view = hierarchy(
+        "db-02",
+        ("stopped", "unknown"),
+        why_not=("", "it is lost"),
+        waits=(WaitView(**waits), None),  # type: ignore[arg-type]  # its fields
+        tree=resources("OSU", "unknown"),
+    )
+    return majority(status(view, peer("lost", "dead", LOST_PATHS)), arbiter=ArbiterView(kind="dynamodb"))
+
+
+WITNESS = NodeView(
+    name="db-03", standing="alive", comm="up", witness=True, paths=[path("eni-0"), path("eni-1")]
+)
 STATES = {
     "all-good": status(),
     "path-warning": status(
@@ -57,6 +89,33 @@ STATES = {
         )
     ),
     "held": status(hierarchy(None, ("stopped", "stopped"), held=True, tree=resources("OSU", "OSU"))),
+    "majority": majority(status(), arbiter=ArbiterView(kind="dynamodb")),
+    "witness": majority(status(), WITNESS),
+    "arbiter-trouble": majority(
+        status(
+            warnings=[
+                "the arbiter's vote can't be had (since 2026-11-18 11:02:10): throttled",
+                "2 of 3 votes are in reach (not the arbiter): if one more goes, nothing may run here",
+            ]
+        ),
+        arbiter=ArbiterView(kind="dynamodb", trouble="throttled", since_time=1_795_000_000.0),
+    ),
+    "confirming": lost_owner(reason="confirming", lost=["db-02"], default=True, default_time=1_795_000_090.0),
+    "confirmed-no": lost_owner(
+        reason="confirming", lost=["db-02"], answered=False, default=True, default_time=1_795_000_090.0
+    ),
+    "fencing": lost_owner(reason="fencing", lost=["db-02"], why="ec2: UnauthorizedOperation"),
+    "isolated": lost_owner(reason="isolated"),
+    "unattended": status(
+        hierarchy(
+            "db-02",
+            ("stopped", "unknown"),
+            why_not=("", "its agent was stopped"),
+            tree=resources("OSU", "unknown"),
+            unattended=True,
+        ),
+        peer("left", "dead", LOST_PATHS),
+    ),
     "never-heard": status(
         hierarchy("db-02", ("stopped", "unknown"), tree=resources("OSU", "unknown")),
         peer("never-heard", "dead", [path("eni-0", "down", None, None)]),
@@ -121,6 +180,21 @@ def test_a_summary_says_where_it_is(
     owner: str | None, phases: tuple[str, str], held: bool, text: str
 ) -> None:
     assert summary(hierarchy(owner, phases, held=held)) == text
+
+
+def test_what_another_node_waits_for_is_done_there() -> None:
+    elsewhere = dataclasses.replace(STATES["fencing"], node="db-03")
+    text = drawn(status_page(elsewhere, terminal=False), terminal=False)
+    assert "is certainly off: on db-01: kage in-service groupware --owner-is-off db-02" in text
+    unknown = lost_owner(reason="confirming", lost=["db-02"])
+    text = drawn(status_page(unknown, terminal=False), terminal=False)
+    assert "db-01 waits for your word: kage confirm groupware yes (or no)\n" in text
+    several = lost_owner(reason="fencing", lost=["db-02", "db-03"])
+    text = drawn(status_page(several, terminal=False), terminal=False)
+    assert "db-01 waits for the fencing of db-02 and db-03; if that machine" in text
+    assert "--owner-is-off NODE\n" in text
+    newer = lost_owner(reason="mirror")
+    assert "db-01 waits: mirror\n" in drawn(status_page(newer, terminal=False), terminal=False)
 
 
 def test_checks_are_no_action_in_progress() -> None:
