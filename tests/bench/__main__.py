@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import cost, outages, route_flip
+from tests.bench import cost, outages, route_flip, stress
 from tests.bench.figures import HEAD, Figure
 from tests.machines.machine import PROJECT
 
@@ -60,6 +60,8 @@ def _parts(*, quick: bool) -> dict[str, Callable[[], Iterator[Figure]]]:
         "idle": lambda: cost.idle(5 if quick else 30),
         "memory": cost.memory_without_aws,
         "route-flip": lambda: route_flip.figures(times),
+        "stress-balanced": lambda: stress.false_failovers("balanced", 60 if quick else 600),
+        "stress-fast": lambda: stress.false_failovers("fast", 60 if quick else 600),
     }
 
 
