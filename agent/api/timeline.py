@@ -66,10 +66,9 @@ def _lost_before(events: Sequence[EventView], sought: int) -> int | None:
         return None
     for index in range(sought - 1, -1, -1):
         each = events[index]
-        if each.at_ms > first.at_ms or (each.kind, each.peer) == ("peer-alive", first.peer):
-            return None  # time begins anew with each boot; that loss is over
-        if (each.kind, each.peer) == (_LOST, first.peer):
-            return index
+        if each.peer == first.peer and each.kind in {_LOST, "peer-alive"}:
+            same_boot = each.at_ms <= first.at_ms  # time begins anew with each boot
+            return index if each.kind == _LOST and same_boot else None
     return None
 
 
@@ -77,13 +76,14 @@ def _until_the_end(events: Sequence[EventView], first: EventView) -> Iterator[Ev
     """What happened to the hierarchy, and to the lost owner, until it was in service or gone again."""
     at_ms = first.at_ms
     for each in events:
-        concerns = each.hierarchy == first.hierarchy
-        if each.at_ms < at_ms or (concerns and each.kind in {_SOUGHT, "out-of-service"}):
+        fence = each.kind in {_FENCED, _NOT_FENCED} and each.peer == first.peer  # told of no hierarchy
+        if each.hierarchy != first.hierarchy and not fence:
+            continue
+        if each.at_ms < at_ms or each.kind in {_SOUGHT, "out-of-service"}:
             return
-        if concerns or (each.kind in {_FENCED, _NOT_FENCED} and each.peer == first.peer):
-            yield each
-            at_ms = each.at_ms
-        if concerns and each.kind == "in-service":
+        yield each
+        at_ms = each.at_ms
+        if each.kind == "in-service":
             return
 
 
