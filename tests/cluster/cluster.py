@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,22 +94,10 @@ class Cluster(ClusterLab):
         scripts = [f"{node}: {call}" for node in NODES for call in self.calls(node, *TOUCHING)]
         return [*scripts, f"routes: {self.cloud.routes()}"]
 
-    def first_restore_ms(self, mark: int, node: str) -> int:
-        """When the node began, after `mark`, to restore its first resource; it has restored some."""
-        ended = [each for each in self.since(mark, node, "action-finished") if each.action == "restore"]
-        began = [each.at_ms - (each.took_ms or 0) for each in ended]
-        scripts = [at for at, _ in self.dated_calls(node, "restore") if at >= mark]
-        return min(began + scripts)
-
-    def start_pulse(self, node: str) -> None:
-        """Have the node write down, until its power is cut, that something still runs there."""
-        program = str(Path(__file__).with_name("pulse.py"))
-        self.machines[node].spawn(sys.executable, "-I", "-S", program, "/mnt/disk/pulse", log="pulse.log")
-        self.wait_until((self.disk(node) / "pulse").exists, WITHIN_S, f"{node} writes its pulse")
-
-    def last_pulse_ms(self, node: str) -> int:
-        """When something certainly ran there last."""
-        return int.from_bytes((self.disk(node) / "pulse").read_bytes(), "little")
+    def first_restore_ms(self, since_ms: int, node: str) -> int:
+        """When the node began to restore, by its own word and by that of the scripts."""
+        scripts = [at for at, _ in self.dated_calls(node, "restore") if at >= since_ms]
+        return min([super().first_restore_ms(since_ms, node), *scripts])
 
     def wait_off(self, node: str) -> None:
         """Until the node's power is cut."""

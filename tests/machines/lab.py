@@ -138,6 +138,21 @@ class ClusterLab:
         """Start writing through the virtual address; ends with the lab."""
         return Client(self.vpc, VIRTUAL_ADDRESS, PORT, CLIENTS)
 
+    def start_pulse(self, node: str) -> None:
+        """Have the node write down, until its power is cut, that something still runs there."""
+        program = str(Path(__file__).with_name("pulse.py"))
+        self.machines[node].spawn(sys.executable, "-I", "-S", program, "/mnt/disk/pulse", log="pulse.log")
+        machine.wait_until((self.directory / node / "pulse").exists, 20, f"{node} writes its pulse")
+
+    def last_pulse_ms(self, node: str) -> int:
+        """When something certainly ran there last."""
+        return int.from_bytes((self.directory / node / "pulse").read_bytes(), "little")
+
+    def first_restore_ms(self, since_ms: int, node: str) -> int:
+        """When the node began, after `since_ms`, to restore its first resource; it has restored some."""
+        ended = [each for each in self.events(node, "action-finished") if each.action == "restore"]
+        return min(each.at_ms - (each.took_ms or 0) for each in ended if each.at_ms >= since_ms)
+
     # Configuration
 
     def configure(self, changes: Settings, *nodes: str) -> None:
