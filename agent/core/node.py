@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from agent.core import gates
+from agent.core.authority.contract import Standing
 from agent.core.commands import expire, forwarded, given, replied
 from agent.core.effects import CancelAction, Durable, Effect, Kind, Publish, SayGoodbye, Severity, in_order
 from agent.core.endings import finish
@@ -128,7 +129,7 @@ class Node:
             case Tick():
                 return []
             case Stopping():
-                return self._stop()
+                return self._stop(at)
         assert_never(event)
 
     def _persisted(self, serial: int, at: Instant) -> list[Effect]:
@@ -174,7 +175,7 @@ class Node:
                     return finish(machine, tag, event.outcome, event.detail, event.at)
         return []  # of a resource that a reload took away
 
-    def _stop(self) -> list[Effect]:
+    def _stop(self, at: Instant) -> list[Effect]:
         """The agent ends; applications go on. What is in progress is cut short and done again later."""
         self.state.stopping = True
         running = [
@@ -186,9 +187,10 @@ class Node:
         for each in running:
             each.cancelled = True
         effects: list[Effect] = [CancelAction(each.id) for each in running]
+        authority = self._mind.authority
         for name in self._mind.machines:
-            if self._runs_here(name):
-                effects += self._mind.authority.attend(name, attended=False)
+            if self._runs_here(name) and authority.standing(name, at) is Standing.HELD:
+                effects += authority.attend(name, attended=False)
         return effects
 
     def _runs_here(self, name: HierarchyId) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from agent.config.model import Config
 from agent.config.watchdogs import timeout_for
 from agent.core.effects import Kind, Severity
-from agent.core.ids import FOREVER, Instant
+from agent.core.ids import FOREVER, Instant, later
 from agent.core.states import Quorum
 from agent.fencing.guard import Guard, GuardFailed
 from agent.fencing.watchdog import Watchdog, WatchdogFailed
@@ -73,8 +73,9 @@ class Lifeline:
         if harmless_by <= self._clock_ms():
             return
         by = None if harmless_by >= FOREVER else harmless_by
-        if self._guard is not None:
-            self._guard.set(by)
+        if self._guard is not None:  # which needs a moment to act, and shares the margin's second half
+            early_ms = self._config.cluster.takeover_margin_ms // 4
+            self._guard.set(by if by is None else later(by, -early_ms))
         if self._watchdog is not None:
             self._watchdog.feed(by)
 

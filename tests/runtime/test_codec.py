@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -10,11 +11,14 @@ import pytest
 from agent.core.effects import Durable, Effect, Failure, Publish, Send
 from agent.core.events import (
     ActionFinished,
+    ArbiterAnswered,
     CommandGiven,
     ConfigLoaded,
     Event,
+    FencingEnded,
     HeartbeatHeard,
     MessageHeard,
+    OutsideProbed,
     PeerLeft,
     Persisted,
     PersistFailed,
@@ -24,8 +28,10 @@ from agent.core.events import (
 )
 from agent.core.ids import ActionId, HierarchyId, Instant, NodeId, PathId, RequestId, Tag
 from agent.core.messages import (
+    ArbiterRecord,
     BringInService,
     Command,
+    Confirm,
     Forward,
     HierarchyReport,
     Message,
@@ -34,11 +40,24 @@ from agent.core.messages import (
     Reply,
     Report,
     ResourceReport,
+    Stance,
     TakeOutOfService,
+    VoteRecord,
+    VoteReply,
+    VoteRequest,
 )
 from agent.core.model import Cluster, CommPath, Hierarchy, Limits, Resource
 from agent.core.node import Node
-from agent.core.states import Action, Outcome, Phase, ResourceState, Switchback
+from agent.core.states import (
+    Action,
+    ArbiterOutcome,
+    Outcome,
+    Phase,
+    Quorum,
+    Reason,
+    ResourceState,
+    Switchback,
+)
 from agent.runtime.codec import (
     BadRecord,
     checksum,
@@ -51,6 +70,7 @@ from agent.runtime.codec import (
 A, B, ENI = NodeId("db-01"), NodeId("db-02"), PathId("eni-0")
 NAME, TAG, AT = HierarchyId("garoon"), Tag("ip-vip"), Instant(2**41)
 REQUEST = RequestId("db-01-ffff-1")
+VOTE = VoteRecord(hierarchy=NAME, term=3, candidate=A)
 REPORT = Report(
     revision=7,
     hierarchies=(
@@ -58,6 +78,10 @@ REPORT = Report(
             register=Register(
                 hierarchy=NAME, term=3, revision=9, owner=A, previous=B, held=True, in_sync=(A, B)
             ),
+            stance=Stance(
+                claims=3, gave_up=2, vote=VoteRecord(hierarchy=NAME, term=3, candidate=A), kept=True
+            ),
+            waits_for=Reason.FENCING,
             phase=Phase.STUCK,
             probed=True,
             eligible=False,
@@ -89,13 +113,24 @@ COMMANDS: list[Command] = [
     BringInService(hierarchy=NAME),
     TakeOutOfService(hierarchy=NAME),
     Recover(hierarchy=NAME, tag=TAG, here_only=True),
+    Confirm(hierarchy=NAME, take=False),
 ]
+REGISTER = Register(hierarchy=NAME, term=4, revision=11, owner=B, unattended=True, suspects=(A,))
 MESSAGES: list[Message] = [
     *(Forward(request=REQUEST, command=command) for command in COMMANDS),
     Reply(request=REQUEST, accepted=False, text="no"),
+    VoteRequest(hierarchy=NAME, term=4, register=REGISTER),
+    VoteReply(hierarchy=NAME, term=4, granted=True, register=REGISTER),
 ]
 EVENTS: list[Event] = [
     HeartbeatHeard(AT, B, ENI, 2**64 - 1, Instant(5)),
+    HeartbeatHeard(AT, B, ENI, 2**64 - 1, None, revision=3),
+    *(
+        ArbiterAnswered(AT, 5, outcome, ArbiterRecord(register=REGISTER, term=4, candidate=B), "v1", "why")
+        for outcome in ArbiterOutcome
+    ),
+    OutsideProbed(AT, 1, 3),
+    FencingEnded(AT, B, fenced=True, text="i-0abc is stopped"),
     ReportHeard(AT, B, 1, REPORT),
     PeerLeft(AT, B, 1),
     *(MessageHeard(AT, B, message) for message in MESSAGES),
@@ -124,11 +159,12 @@ def test_an_event_comes_back_as_it_was(event: Event) -> None:
     assert decode_entry(encode_entry(event, [])) == (event, 0)
 
 
-def test_a_nodes_state_comes_back_as_it_was_and_goes_on_alike() -> None:
+@pytest.mark.parametrize("quorum", Quorum)
+def test_a_nodes_state_comes_back_as_it_was_and_goes_on_alike(quorum: Quorum) -> None:
     failure = Failure(hierarchy=NAME, tag=TAG, until=Instant(2**42), why="no")
     register = Register(hierarchy=NAME, term=1, revision=2, owner=A, in_sync=(A,))
     durable = Durable(registers=(register,), failures=(failure,))
-    node = Node.starting(A, CLUSTER, durable, AT, same_boot=True)
+    node = Node.starting(A, replace(CLUSTER, quorum=quorum, arbiter=True), durable, AT, same_boot=True)
     events: list[Event] = [
         Tick(AT),
         HeartbeatHeard(AT, B, ENI, 2**63, Instant(AT - 1)),
