@@ -10,7 +10,7 @@ SEEDS ?= 2000
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST)
 
-demo: setup ## Two nodes in network namespaces; one is killed, the other takes over; under a minute
+demo: setup ## Two nodes and an arbiter; the active one is killed, cut off, parted from the other; about a minute
 	$(PYTHON) -m tests.demo
 
 test: lint ## Format, lint, types, and all tests, those with real agents included

@@ -1,1 +1,1 @@
-"""`make demo`: the reference cluster loses its active node, and nobody outside notices for long."""
+"""`make demo`: the reference cluster loses networks and nodes, and nobody outside notices for long."""

@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.demo.story import DemoFailed, Figures, tell
+from tests.demo.stage import DemoFailed
+from tests.demo.story import Figures, tell
 from tests.machines.lab import ClusterLab
 from tests.machines.leftovers import HostState
 from tests.machines.machine import PROJECT, CommandFailed, TimedOut
@@ -29,6 +30,9 @@ def main() -> int:
                 tell(lab, figures)
             except (DemoFailed, CommandFailed, TimedOut) as problem:
                 print(f"\nFAILED: {problem}\n\n{lab.log_tails()}", file=sys.stderr)
+                return 1
+            if figures.missed:
+                print(f"\nFAILED: {'; '.join(figures.missed)}", file=sys.stderr)
                 return 1
             pids = [pid for each in (lab.vpc, *lab.machines.values()) for pid in each.everything()]
             directory = lab.directory
