@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.simulation import faults, options, run
 
 MOST_SHOWN = 5
+BATCH = 10  # seeds
 
 
 def main() -> int:
@@ -32,50 +33,49 @@ def main() -> int:
         print("nothing was violated")
         return 0
     began, cpu = time.monotonic(), os.times()
-    seeds = range(args.first, args.first + args.seeds)
-    batches = [list(seeds[i :: args.jobs * 8]) for i in range(args.jobs * 8)]
-    total, failed = run.Figures(), list[int]()
-    with ProcessPoolExecutor(args.jobs) as pool:
-        for figures, bad in pool.map(some, batches, [args.scale] * len(batches)):
-            add(total, figures)
-            failed += bad
+    total, failed = several(range(args.first, args.first + args.seeds), args.scale, args.jobs)
     after = os.times()
     cpu_s = after.children_user + after.children_system - cpu.children_user - cpu.children_system
-    show(total, cpu_s, time.monotonic() - began)
-    for seed in sorted(failed)[:MOST_SHOWN]:
+    print(told(total, cpu_s, time.monotonic() - began))
+    for seed in failed[:MOST_SHOWN]:
         explain(seed, args.scale, args.into)
+    print(f"{len(failed)} of {args.seeds} seeds failed: {failed}" if failed else "nothing was violated")
     return 1 if failed else 0
 
 
-def some(seeds: list[int], scale: int) -> tuple[run.Figures, list[int]]:
-    """A batch: what it was worth, and which seeds failed."""
+def several(seeds: range, scale: int, jobs: int) -> tuple[run.Figures, list[int]]:
+    """What they were worth together, and which failed."""
+    batches = [seeds[i : i + BATCH] for i in range(0, len(seeds), BATCH)]
+    total, failed = run.Figures(), list[int]()
+    with ProcessPoolExecutor(jobs) as pool:
+        for figures, bad in pool.map(_batch, batches, [scale] * len(batches)):
+            total.take_in(figures)
+            failed += bad
+    return total, failed
+
+
+def _batch(seeds: range, scale: int) -> tuple[run.Figures, list[int]]:
     figures, failed = run.Figures(), list[int]()
     for seed in seeds:
         chosen = options.draw(seed, scale=scale)
         schedule = faults.draw(chosen)
         try:
-            figures.add(run.live(chosen, schedule), len(schedule))
+            figures.add(run.live(chosen, schedule))
         except AssertionError:
             failed.append(seed)
     return figures, failed
 
 
-def add(total: run.Figures, figures: run.Figures) -> None:
-    """Sum them up."""
-    for name, value in vars(figures).items():
-        setattr(total, name, getattr(total, name) + value)
-
-
-def show(total: run.Figures, cpu_s: float, wall_s: float) -> None:
-    """One line for each figure."""
-    hours = total.simulated_ms / 3_600_000
-    print(f"{total.worlds} worlds, {hours:,.0f} cluster-hours, {total.grants:,} times dead_after")
-    print(f"{total.heartbeats:,} heartbeats, {total.steps:,} steps, {total.writes:,} arbiter writes")
-    print(
-        f"{total.faults:,} faults; " + ", ".join(f"{n:,} {what}" for what, n in sorted(total.counts.items()))
-    )
+def told(total: run.Figures, cpu_s: float, wall_s: float) -> str:
+    """The figures, and how often each thing happened."""
+    hours, preset_s = total.simulated_ms / 3_600_000, total.grants * 2
     pace = hours / max(cpu_s, 0.01) * 60
-    print(f"{cpu_s:.0f} s of CPU in {wall_s:.0f} s: {pace:,.0f} cluster-hours a CPU-minute")
+    lines = [
+        f"{total.worlds:,} worlds, {hours:,.0f} cluster-hours: {total.grants:,} times their own dead_after,",
+        f"or {preset_s / 3_600:,.1f} h at the balanced preset; {total.faults:,} faults",
+        f"{cpu_s:,.0f} s of CPU in {wall_s:,.0f} s: {pace:,.0f} cluster-hours a CPU-minute",
+    ]
+    return "\n".join([*lines, *(f"{n:>12,} {what}" for what, n in sorted(total.counts.items()))])
 
 
 def explain(seed: int, scale: int, into: Path) -> None:
@@ -84,7 +84,7 @@ def explain(seed: int, scale: int, into: Path) -> None:
     schedule = run.shrunk(chosen, faults.draw(chosen))
     path = run.written(chosen, schedule, scale, into)
     head = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, timeout=10
     )
     print(f"\nseed {seed} at commit {head.stdout.strip() or 'unknown'}, {len(schedule)} faults are enough:")
     print("\n".join(map(str, schedule)))

@@ -31,7 +31,6 @@ class Arbiter:
     loses: float = 0.0  # requests, and answers
     late_ms: int = 0  # at most, each way: a request may be applied long after its client gave up
     held: dict[HierarchyId, Held] = field(default_factory=dict)
-    writes: int = 0
     versions: int = 0
 
     def heal(self) -> None:
@@ -39,6 +38,10 @@ class Arbiter:
         self.away = self.refuses = False
         self.loses, self.late_ms = 0.0, 0
         self.unreachable.clear()
+
+    def is_reached_by(self, machine: Machine) -> bool:
+        """And with it everything else outside."""
+        return not self.away and machine.name not in self.unreachable
 
     def ask(self, machine: Machine, agent: Agent, asked: AskArbiter) -> None:
         """One call of a client; exactly one event comes back, if its agent lives."""
@@ -59,10 +62,14 @@ class Arbiter:
                 reply(ArbiterOutcome.REFUSED, (None, None), "access denied")
                 return
             outcome, held = self._serve(asked)
-            if not self._lost():
+            if answered:
+                world.counts["arbiter writes after their time limit"] += asked.write is not None
+            elif not self._lost():
                 reply(outcome, held)
+            elif asked.write is not None and outcome is ArbiterOutcome.OK:
+                world.counts["arbiter writes whose answer was lost"] += 1
 
-        if not (self.away or machine.name in self.unreachable or self._lost()):
+        if self.is_reached_by(machine) and not self._lost():
             world.at(world.now + self._delay_ms(), arrives)
         world.deliver_to(
             machine, agent, limit_ms, answer, ArbiterOutcome.UNANSWERED, (None, None), "no answer in time"
@@ -72,11 +79,13 @@ class Arbiter:
         held = self.held.get(asked.hierarchy, (None, None))
         if asked.write is None:
             return ArbiterOutcome.OK, held
-        self.writes += 1
+        self.world.counts["arbiter writes"] += 1
         if held[1] != asked.expected:
+            self.world.counts["arbiter writes refused for another's"] += 1
             return ArbiterOutcome.CONFLICT, held
         self.versions += 1
         self.held[asked.hierarchy] = asked.write, f"v{self.versions}"
+        self.world.checkers.recorded(asked.write.register)
         return ArbiterOutcome.OK, self.held[asked.hierarchy]
 
     def _lost(self) -> bool:

@@ -1,23 +1,29 @@
 """What must always hold, looked at through a clock that no node sees. It drives nothing.
 
 (1) at most one node has authority over a hierarchy, as it counts itself, at any real instant;
-(2) a restore or recovery starts only with authority, and
-(2b) while nothing of the hierarchy may run on any other machine: one whose agent an operator stopped in
-     good order is left out, and so is one that was suspended, until it has been awake for the margin;
-(3) what is restored holds every write that was acknowledged;
-(4) a step's effects: persist, say, fence, cancel, act, answer, tell;
-(6) nobody spins: the steps within one G are few.
+(2) a restore or recovery starts only with authority, which is on this node's disk, and
+(2b) while nothing of the hierarchy may run on any other machine (one that was suspended is left out, until
+     it has been awake for the margin), and
+(2c) where fencing is required, not while an owner it was taken from may live;
+(3) it starts on no replica outside the newest in_sync that a majority of the voters' disks hold while
+    their votes are its owner's, and
+(4) on none that lacks an acknowledged write;
+(6) effects are ordered: a step persists, says, fences, cancels, acts, answers, tells; and a vote or a
+    claim that is told, whether on a heartbeat, in a message or to the arbiter, is on disk by then;
+(7) nobody spins: the steps within one G are few.
 (5), service returns once the faults stop, is `run`'s to ask.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from agent.core.authority.contract import Standing
-from agent.core.effects import Effect, StartAction
+from agent.core.authority.registers import after_reboot
+from agent.core.effects import AskArbiter, Effect, Publish, Send, StartAction
 from agent.core.ids import HierarchyId
+from agent.core.messages import Register, VoteRecord, VoteReply, VoteRequest
+from agent.core.states import Fencing
 from tests.simulation.machine import Agent, Machine
 from tests.spec.rules import ORDER
 
@@ -38,40 +44,88 @@ class Checkers:
     def __init__(self, world: World) -> None:
         self._world = world
         self._period = self._steps = 0
-        self.counts: Counter[str] = Counter()
-
-    def count(self, what: str) -> None:
-        """Something happened that shows what a run was worth."""
-        self.counts[what] += 1
+        self._committed = {each.name: Register(hierarchy=each.name) for each in world.cluster.hierarchies}
 
     def stepped(self, machine: Machine, agent: Agent, effects: list[Effect]) -> None:
-        """(1) and (4)."""
+        """(1), (7), and the order of (6)."""
         period = self._world.now // self._world.options.grant_ms
         self._steps = self._steps + 1 if period == self._period else 0
         self._period = period
-        self._require(self._steps < MOST_STEPS * len(self._world.machines) ** 2, machine, "(6) it spins")
+        if self._steps >= MOST_STEPS * len(self._world.machines) ** 2:
+            self._broken(machine, "(7) it spins")
         if len(effects) > 1:
             ranks = [ORDER[type(each)] for each in effects]
-            self._require(ranks == sorted(ranks), machine, f"(4) effects out of order: {effects}")
-        authority, claims = agent.node.mind.authority, agent.node.state.quorum.claims
-        for name in claims:
-            if authority.standing(name, machine.clock(self._world.now)) is Standing.HELD:
-                machine.unattended.discard(name)
-                holders = self._world.holders(name)
-                self._require(len(holders) == 1, machine, f"(1) {name} is owned by {holders}")
+            if ranks != sorted(ranks):
+                self._broken(machine, f"(6) effects out of order: {effects}")
+        for name, seat in agent.node.state.quorum.seats.items():
+            holders = self._world.holders(name) if seat.claim is not None else []
+            if len(holders) > 1:
+                self._broken(machine, f"(1) {name} is owned by {holders}")
+
+    def says(self, machine: Machine, effect: Effect) -> None:
+        """(6): what is told is durable."""
+        match effect:
+            case Publish(report):
+                for each in report.hierarchies:
+                    if each.stance is None:
+                        continue
+                    if each.stance.vote is not None:
+                        self._is_on_disk(machine, each.stance.vote, "told")
+                    if each.stance.claims:
+                        own = VoteRecord(
+                            hierarchy=each.register.hierarchy, term=each.stance.claims, candidate=machine.name
+                        )
+                        self._is_on_disk(machine, own, "claimed")
+                    if each.stance.kept and each.register != self._register_on_disk(
+                        machine, each.register.hierarchy
+                    ):
+                        self._broken(machine, f"(6) said to be kept, and isn't on disk: {each.register}")
+            case Send(to, VoteReply(hierarchy=name, term=term, granted=True)):
+                self._is_on_disk(machine, VoteRecord(hierarchy=name, term=term, candidate=to), "sent")
+            case Send(_, VoteRequest(hierarchy=name, term=term)):
+                self._is_on_disk(
+                    machine, VoteRecord(hierarchy=name, term=term, candidate=machine.name), "asked for"
+                )
+            case AskArbiter(hierarchy=name, write=record) if record is not None:
+                own = VoteRecord(hierarchy=name, term=record.term, candidate=machine.name)
+                self._is_on_disk(machine, own, "asked for at the arbiter")
 
     def starts(self, machine: Machine, agent: Agent, start: StartAction) -> None:
-        """(2), (2b) and (3)."""
+        """(2), (2b), (3) and (4)."""
         world, name = self._world, start.hierarchy
         standing = agent.node.mind.authority.standing(name, machine.clock(world.now))
-        self._require(standing is Standing.HELD, machine, f"(2) {start} while {standing}")
-        others = [each for each in self._others(machine, name) if not self._excused(each, name)]
-        told = [(each.name, sorted(each.occupied[name])) for each in others]
-        self._require(not others, machine, f"(2b) {start} while it may run on {told}")
-        if world.options.mirrored:
-            lack = world.mirrors[name].check(machine)
-            self._require(not lack, machine, f"(3) {start}: {lack}")
-        self.count("starts")
+        if standing is not Standing.HELD:
+            self._broken(machine, f"(2) {start} while {standing}")
+        self._owns_on_disk(machine, name, f"acted on with {start.action}")
+        others = [each for each in self._others(machine, name) if not self._excused(each)]
+        if others:
+            told = [(each.name, sorted(each.occupied[name])) for each in others]
+            self._broken(machine, f"(2b) {start} while it may run on {told}")
+        suspects = agent.node.mind.authority.register(name).suspects
+        if suspects and world.cluster.fencing is Fencing.REQUIRED:
+            self._broken(machine, f"(2c) {start} before {suspects} were fenced")
+        committed = self._committed[name]
+        if committed.in_sync and machine.name not in committed.in_sync:
+            self._broken(machine, f"(3) {start} though the voters hold {committed}")
+        if world.options.mirrored and machine.name in world.mirrors[name].behind:
+            self._broken(machine, f"(4) {start} though its replica lacks acknowledged writes")
+        world.counts["restores and recoveries"] += 1
+
+    def recorded(self, register: Register) -> None:
+        """(3): a voter, or the arbiter, has this on disk. Do a majority whose votes are its owner's?"""
+        known = self._committed[register.hierarchy]
+        owner = register.owner
+        if owner is None or (register.term, register.revision) <= (known.term, known.revision):
+            return
+        votes = sum(
+            register in each.disk.registers
+            and self._vote_on_disk(each, register.hierarchy).candidate == owner
+            for each in self._world.machines.values()
+        )
+        record, _ = self._world.arbiter.held.get(register.hierarchy, (None, None))
+        votes += record is not None and record.register == register and record.candidate == owner
+        if votes > self._world.cluster.voters // 2:
+            self._committed[register.hierarchy] = register
 
     def woke(self, machine: Machine, boots: int) -> None:
         """A suspended machine has the margin to find out that it is late."""
@@ -85,17 +139,39 @@ class Checkers:
             return
         for name, tags in machine.occupied.items():
             others = self._others(machine, name)
-            if tags and others and not any(self._excused(each, name) for each in (machine, *others)):
+            if tags and others and not any(self._excused(each) for each in (machine, *others)):
                 where = [each.name for each in others]
-                self._require(False, machine, f"(2b) {name} still runs here, and on {where}")
+                self._broken(machine, f"(2b) {name} still runs here, and on {where}")
 
     def _others(self, machine: Machine, name: HierarchyId) -> list[Machine]:
         return [each for each in self._world.machines.values() if each is not machine and each.runs(name)]
 
-    def _excused(self, machine: Machine, name: HierarchyId) -> bool:
-        recently = self._world.now - machine.woke_at <= 2 * self._world.cluster.margin_ms
-        return name in machine.unattended or recently
+    def _excused(self, machine: Machine) -> bool:
+        return self._world.now - machine.woke_at <= 2 * self._world.cluster.margin_ms
 
-    def _require(self, holds: bool, machine: Machine, what: str) -> None:
-        if not holds:
-            raise Violation(f"at {self._world.now} ms on {machine.name}: {what}")
+    # What is on disk
+
+    def _is_on_disk(self, machine: Machine, vote: VoteRecord, what: str) -> None:
+        """A later vote there is as good: it was told only where it was on disk before."""
+        written = self._vote_on_disk(machine, vote.hierarchy)
+        if written.term < vote.term or (written.term == vote.term and written != vote):
+            self._broken(machine, f"(6) {what} before it is on disk: {vote}, there is {written}")
+
+    def _owns_on_disk(self, machine: Machine, name: HierarchyId, what: str) -> None:
+        written, vote = self._register_on_disk(machine, name), self._vote_on_disk(machine, name)
+        if written.owner != machine.name or vote.candidate != machine.name:
+            self._broken(machine, f"(6) {what} before it is on disk: there are {written} and {vote}")
+
+    @staticmethod
+    def _vote_on_disk(machine: Machine, name: HierarchyId) -> VoteRecord:
+        votes = (each for each in machine.disk.votes if each.hierarchy == name)
+        return next(votes, VoteRecord(hierarchy=name))
+
+    @staticmethod
+    def _register_on_disk(machine: Machine, name: HierarchyId) -> Register:
+        registers = (each for each in machine.disk.registers if each.hierarchy == name)
+        written = next(registers, Register(hierarchy=name))
+        return written if machine.disk_boot == machine.boots else after_reboot(written, machine.name)
+
+    def _broken(self, machine: Machine, what: str) -> NoReturn:
+        raise Violation(f"at {self._world.now} ms on {machine.name}: {what}")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from random import Random
 
 from agent.core.ids import HierarchyId, NodeId
-from agent.core.messages import BringInService, Command, Recover, TakeOutOfService
+from agent.core.messages import BringInService, Command, Confirm, Recover, TakeOutOfService
+from tests.simulation.network import Link, Weather
 from tests.simulation.options import PATHS, Options
 from tests.simulation.world import World
 
@@ -58,8 +59,7 @@ class Faults:
     def schedule(self, faults: list[Fault]) -> None:
         """Each at its time."""
         for each in faults:
-            do: Callable[[Fault], None] = getattr(self, each.kind)
-            self._world.at(each.at, do, each)
+            self._world.at(each.at, self._do, each)
 
     def heal(self) -> None:
         """Everything works again, and every machine has an agent."""
@@ -68,12 +68,17 @@ class Faults:
         world.arbiter.heal()
         world.bad_kits = 0.0
         for machine in world.machines.values():
-            machine.disk_full, machine.persist_ms, machine.slow = False, 1, 1
+            machine.disk_full, machine.persist_ms, machine.slow = False, world.options.persist_ms, 1
             machine.asleep_until = min(machine.asleep_until, world.now)
             if machine.agent is not None:
                 machine.agent.stopped_until = min(machine.agent.stopped_until, world.now)
             world.boot(machine.name)
             world.start(machine.name)
+
+    def _do(self, fault: Fault) -> None:
+        do: Callable[[Fault], None] = getattr(self, fault.kind)
+        self._world.counts[f"fault {fault.kind}"] += 1
+        do(fault)
 
     # Machines
 
@@ -105,7 +110,8 @@ class Faults:
         """Full, slow, or well."""
         machine = self._world.machines[fault.node]
         machine.disk_full = fault.dice < 0.3
-        machine.persist_ms = 1 + int(self._grant_ms * max(0.0, fault.dice - 0.5) * 4)
+        slower_ms = int(self._grant_ms * max(0.0, fault.dice - 0.5) ** 2 * 8)
+        machine.persist_ms = self._world.options.persist_ms + slower_ms
 
     def kits(self, fault: Fault) -> None:
         """They fail, hang, aren't answered; or are well; or slow on one node."""
@@ -138,12 +144,32 @@ class Faults:
         """One path, one way."""
         self._world.network.cuts.add((PATHS[fault.dice < 0.5], fault.node, fault.other))
 
+    def split(self, fault: Fault) -> None:
+        """The cluster into two halves; the arbiter is reached from one of them, both, or none."""
+        nodes = list(self._world.cluster.nodes)
+        side = {node for i, node in enumerate(nodes) if int(fault.dice * 10_000) >> i & 1}
+        for one in sorted(side):
+            for other in nodes:
+                if other not in side:
+                    self._cut(one, other, both=True)
+        self._world.arbiter.unreachable.update(side if fault.node in side else ())
+
     def weather(self, fault: Fault) -> None:
-        """Loss, delay, doubled datagrams."""
-        network = self._world.network
-        network.loss = (0.0, 0.0, 0.1, 0.4)[int(fault.dice * 4)]
-        network.doubled = (0.0, 0.2)[int(fault.dice * 20) % 2]
-        network.late_ms = int(self._grant_ms * (0.0, 0.01, 0.1, 1.5)[int(fault.dice * 100) % 4])
+        """Loss, delay, doubling: on one path one way, between two nodes, at one node, or everywhere."""
+        network, dice = self._world.network, int(fault.dice * 10_000)
+        weather = Weather(
+            loss=(0.0, 0.0, 0.1, 0.4)[dice % 4],
+            doubled=(0.0, 0.2)[dice // 4 % 2],
+            late_ms=int(self._grant_ms * (0.0, 0.01, 0.1, 1.5)[dice // 8 % 4]),
+        )
+        scope: tuple[Callable[[Link], bool], ...] = (
+            lambda link: link == (PATHS[dice // 128 % 2], fault.node, fault.other),
+            lambda link: {fault.node, fault.other} == {link[1], link[2]},
+            lambda link: fault.node in link[1:],
+            lambda _: True,
+        )
+        for link in filter(scope[dice // 32 % 4], network.links):
+            network.weather[link] = weather
 
     def mend(self, fault: Fault) -> None:
         """The whole network, or what was cut at one node."""
@@ -151,7 +177,8 @@ class Faults:
         if fault.kind == "mend" and fault.dice < 0.5:
             network.heal()
             self._world.arbiter.heal()
-        network.cuts = {cut for cut in network.cuts if fault.node not in cut}
+        network.cuts = {link for link in network.cuts if fault.node not in link}
+        network.weather = {link: each for link, each in network.weather.items() if fault.node not in link}
         self._world.arbiter.unreachable.discard(fault.node)
 
     def arbiter(self, fault: Fault) -> None:
@@ -183,8 +210,9 @@ class Faults:
             BringInService(hierarchy=name),
             TakeOutOfService(hierarchy=name),
             Recover(hierarchy=name, tag=spec.resources[0].tag),
+            Confirm(hierarchy=name, take=fault.dice < 0.9),
         )
-        self._world.command(fault.node, wishes[(0, 0, 0, 1, 2, 3)[int(fault.dice * 6)]])
+        self._world.command(fault.node, wishes[(0, 0, 0, 1, 2, 3, 4)[int(fault.dice * 7)]])
 
     # Shared
 
@@ -201,5 +229,5 @@ class Faults:
 
 KINDS = {
     "crash": 3, "kill": 3, "stop": 1, "sleep": 2, "pause": 2, "disk": 2, "kits": 1, "breaks": 1,
-    "cut_off": 4, "part": 3, "path": 2, "weather": 3, "mend": 4, "arbiter": 4, "command": 4,
+    "cut_off": 4, "part": 3, "split": 2, "path": 2, "weather": 4, "mend": 4, "arbiter": 4, "command": 4,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""One simulated machine: its clock, its disk, its watchdog, what runs on it, and the agent's lives.
+"""One simulated machine: its clock, its disk, its lifeline, what runs on it, and the agent's lives.
 
 What runs is told in the worst case: a resource is `occupied` from the moment a restore begins until a
 remove has ended well or the power is gone.
@@ -52,7 +52,6 @@ class Agent:
     writing: bool = False
     deadline: Instant = NEVER  # by its own clock
     tick_due: int = 1 << 62  # when the next tick is on the agenda, in the world's time
-    feeds_at: int = 0  # when it next feeds the watchdog, in the world's time
     stopped_until: int = 0  # SIGSTOP: the machine goes on
 
 
@@ -74,8 +73,8 @@ class Machine:
     persist_ms: int = 1
     occupied: dict[HierarchyId, set[Tag]] = field(default_factory=dict)
     working: set[Tag] = field(default_factory=set)
-    unattended: set[HierarchyId] = field(default_factory=set)  # an operator stopped the agent beside it
-    bites_at: int | None = None  # the watchdog, in the world's time; None: not armed
+    bites_at: int | None = None  # its lifeline, in the world's time; None: nothing runs on authority
+    watched: bool = False  # somebody looks whether that is due
     slow: int = 1  # kits take so many times longer
 
     def clock(self, now: int) -> Instant:

@@ -9,29 +9,34 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from agent.core import mind, reconcile
-from agent.core.authority import quorum, voter
+from agent.core import gates, mind, placement, reconcile
+from agent.core.authority import campaign, quorum, seat, tenure, voter, voting
 from agent.core.authority.arbitration import Arbitration
 from agent.core.authority.contract import Standing
+from agent.core.authority.lease import Lease
 from agent.core.authority.quorum import QuorumBased
-from agent.core.authority.state import Claim, LeaseLife, Stage, VoterLife
+from agent.core.authority.seat import ARBITER, Seat
+from agent.core.authority.state import Claim, LeaseLife, SeatLife, Stage, VoterLife
 from agent.core.authority.voter import Voter
 from agent.core.effects import AskArbiter
 from agent.core.events import HeartbeatHeard
 from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, later
-from agent.core.messages import Stance, VoteRecord, VoteReply
+from agent.core.messages import Register, Stance, VoteRecord, VoteReply
 from agent.core.mind import Mind
+from agent.core.placement import Verdict, View
+from agent.core.states import PeerStanding
 from tests.simulation import faults, options, run
 from tests.simulation.arbiter import Arbiter
-from tests.simulation.world import World
+from tests.simulation.lifeline import Lifeline
 
+SCALE = 100
 Patch = tuple[Any, str, Any]
 MUTANTS: dict[str, Callable[[], list[Patch]]] = {}
 
@@ -58,12 +63,24 @@ def broken(name: str) -> Iterator[None]:
 @mutant
 def registers_are_kept_before_they_are_on_disk() -> list[Patch]:
     """A voter says that a register is durable as soon as it knows it."""
-    stance = QuorumBased.stance
+    return [(Seat, "register_is_durable", True)]
 
-    def early(self: QuorumBased, hierarchy: HierarchyId) -> Stance:
-        return replace(stance(self, hierarchy), kept=True)
 
-    return [(QuorumBased, "stance", early)]
+@mutant
+def votes_are_told_before_they_are_on_disk() -> list[Patch]:
+    """On heartbeats, and in answers to candidates."""
+    return [(Seat, "told_vote", property(lambda self: self.voter.vote))]
+
+
+@mutant
+def votes_are_not_persisted() -> list[Patch]:
+    """A voter that restarts doesn't know its vote."""
+    durable = QuorumBased._durable
+
+    def forgetful(self: QuorumBased) -> Any:
+        return replace(durable(self), votes=())
+
+    return [(QuorumBased, "_durable", forgetful)]
 
 
 @mutant
@@ -84,7 +101,7 @@ def a_restarted_voter_is_free() -> list[Patch]:
     def free(vote: VoteRecord, started_at: Instant, binds: int) -> VoterLife:
         return VoterLife(vote=vote, bound_until=NEVER)
 
-    return [(voter, "fresh", free), (mind, "fresh", free)]
+    return [(quorum, "fresh", free)]
 
 
 @mutant
@@ -95,6 +112,17 @@ def promises_do_not_bind() -> list[Patch]:
         return term > self.vote.term or (term, candidate) == (self.vote.term, self.vote.candidate)
 
     return [(Voter, "may_vote", any_term)]
+
+
+@mutant
+def a_voter_votes_twice_in_a_term() -> list[Patch]:
+    """For another candidate of the same term, once it is free."""
+
+    def again(self: Voter, candidate: NodeId, term: int, at: Instant) -> bool:
+        same = candidate == self.vote.candidate
+        return term >= self.vote.term and (same or at >= self.free_at() or term == self.vote.term)
+
+    return [(Voter, "may_vote", again)]
 
 
 @mutant
@@ -111,24 +139,22 @@ def no_margin() -> list[Patch]:
     def hasty(grant_ms: int, margin_ms: int) -> int:
         return binds(grant_ms, 0)
 
-    return [(quorum, "binds_ms", hasty), (mind, "binds_ms", hasty)]
+    return [(quorum, "binds_ms", hasty), (seat, "binds_ms", hasty)]
 
 
 @mutant
 def in_sync_is_ignored() -> list[Patch]:
     """A winner starts whatever replica it has."""
-    win, why_not = QuorumBased._win, Mind.why_not_fit
+    forbidden, why_not = campaign._forbidden, Mind.why_not_fit
 
-    def any_replica(self: QuorumBased, name: HierarchyId, claim: Claim, at: Instant) -> Any:
-        registers = self._owned.registers
-        registers[name] = replace(registers[name], in_sync=())
-        return win(self, name, claim, at)
+    def any_replica(newest: Register, claim: Claim, me: NodeId) -> str:
+        return forbidden(replace(newest, in_sync=()), claim, me)
 
     def fit(self: Mind, name: HierarchyId, at: Instant) -> str:
         why = why_not(self, name, at)
         return "" if why.startswith("its replica") else why
 
-    return [(QuorumBased, "_win", any_replica), (Mind, "why_not_fit", fit)]
+    return [(campaign, "_forbidden", any_replica), (Mind, "why_not_fit", fit)]
 
 
 @mutant
@@ -190,54 +216,66 @@ def the_arbiters_vote_counts_from_the_answer() -> list[Patch]:
 def what_was_given_up_counts_again() -> list[Patch]:
     """A vote of a term that was released counts in the next campaign, though it binds nobody."""
 
-    def mine(self: QuorumBased, name: HierarchyId, stance: Stance) -> bool:
-        return stance.vote is not None and stance.vote.candidate == self._me
+    def mine(self: Seat, stance: Stance) -> bool:
+        return stance.vote is not None and stance.vote.candidate == self.table.me
 
-    return [(QuorumBased, "_is_mine", mine)]
+    return [(Seat, "grants_me", mine)]
 
 
 @mutant
 def releases_keep_the_claim() -> list[Patch]:
     """Says that it gave its term up, so that its voters are free, and goes on counting it."""
-    pass_time, give_up = QuorumBased.pass_time, QuorumBased._give_up
+    give_up = Seat.give_up
 
-    def half_hearted(self: QuorumBased, name: HierarchyId, at: Instant, until_term: int = 0) -> None:
-        claim = self._life.claims.get(name)
-        give_up(self, name, at, until_term)
-        if claim is not None and claim.stage is Stage.OWNING and self._lease(claim).holds(at):
-            self._life.claims[name] = claim
+    def half_hearted(self: Seat, at: Instant, until_term: int = 0) -> None:
+        claim = self.life.claim
+        give_up(self, at, until_term)
+        if claim is not None and claim.stage is Stage.OWNING and self.lease(claim).holds(at):
+            self.life.claim = claim
 
-    return [(QuorumBased, "_give_up", half_hearted), (QuorumBased, "pass_time", pass_time)]
+    return [(Seat, "give_up", half_hearted)]
 
 
 @mutant
 def an_owner_votes_while_it_owns() -> list[Patch]:
     """Its own vote for another, and its claim goes on."""
-    may_vote = QuorumBased._may_vote
+    may_vote = voting._may_vote
 
-    def generous(self: QuorumBased, name: HierarchyId, candidate: NodeId, term: int, at: Instant) -> bool:
-        claim = self._life.claims.get(name)
+    def generous(self: Seat, candidate: NodeId, term: int, at: Instant) -> bool:
+        claim = self.life.claim
         if claim is not None and claim.stage is Stage.OWNING:
-            return self._voters[name].may_vote(candidate, term, at)
-        return may_vote(self, name, candidate, term, at)
+            return self.voter.may_vote(candidate, term, at)
+        return may_vote(self, candidate, term, at)
 
-    return [(QuorumBased, "_may_vote", generous)]
+    return [(voting, "_may_vote", generous)]
 
 
 @mutant
 def a_restarted_owner_goes_on() -> list[Patch]:
     """It counts its former life's grants as if they had just been given."""
-    begin = mind.begin_quorum
+    begin = quorum.begin_seat
 
-    def bold(cluster: Any, me: NodeId, registers: Any, votes: Any, at: Instant) -> Any:
-        life = begin(cluster, me, registers, votes, at)
-        for claim in life.claims.values():
+    def bold(cluster: Any, me: NodeId, register: Register, vote: VoteRecord, at: Instant) -> SeatLife:
+        life = begin(cluster, me, register, vote, at)
+        if life.claim is not None:
             until = later(at, cluster.heartbeat.dead_after_ms)
-            names = [*cluster.nodes, quorum.ARBITER]
-            claim.lease = LeaseLife(claim.lease.term, {name: until for name in names if name != me})
+            names = [*cluster.nodes, ARBITER]
+            grants = {name: until for name in names if name != me}
+            life.claim.lease = LeaseLife(life.claim.lease.term, grants)
         return life
 
-    return [(mind, "begin_quorum", bold)]
+    return [(mind, "begin_seat", bold)]
+
+
+@mutant
+def half_is_a_majority() -> list[Patch]:
+    """With an even number of voters, two halves."""
+    begin = Lease.__init__
+
+    def fewer(self: Lease, life: LeaseLife, voters: int, grant_ms: int) -> None:
+        begin(self, life, voters - 1, grant_ms)
+
+    return [(Lease, "__init__", fewer)]
 
 
 @mutant
@@ -255,23 +293,45 @@ def votes_bring_no_register() -> list[Patch]:
 @mutant
 def agreed_by_one() -> list[Patch]:
     """The mirror goes on alone before a majority knows."""
+    return [(tenure, "agreed", lambda seat: seat.life.claim is not None)]
 
-    def hasty(self: QuorumBased, hierarchy: HierarchyId) -> bool:
-        return hierarchy in self._life.claims
 
-    return [(QuorumBased, "agreed", hasty)]
+@mutant
+def a_stopped_agents_services_are_taken_over() -> list[Patch]:
+    """A winner doesn't heed that the owner's agent was stopped and its services go on."""
+    forbidden, decide = campaign._forbidden, placement.decide
+
+    def regardless(newest: Register, claim: Claim, me: NodeId) -> str:
+        return forbidden(replace(newest, unattended=False), claim, me)
+
+    def soon(view: View) -> Verdict:
+        lost = PeerStanding.LOST if view.owner_standing is PeerStanding.LEFT else view.owner_standing
+        return decide(replace(view, register=replace(view.register, unattended=False), owner_standing=lost))
+
+    return [(campaign, "_forbidden", regardless), (reconcile, "decide", soon)]
 
 
 @mutant
 def nobody_fences_itself() -> list[Patch]:
     """What runs goes on without authority."""
-    return [(reconcile, "_must_be_harmless", lambda mind, machine: False)]
+    return [(Mind, "runs_on_authority", lambda self, name: False)]
 
 
 @mutant
-def the_watchdog_is_always_fed() -> list[Patch]:
-    """As long as the agent lives; and an agent that doesn't isn't noticed."""
-    return [(World, "_bite", lambda self, machine, boots: None)]
+def nothing_outlives_the_agent() -> list[Patch]:
+    """No guardian and no watchdog: an agent that stands still isn't noticed."""
+    return [(Lifeline, "_look", lambda self, machine, boots: None)]
+
+
+@mutant
+def required_fencing_is_not_waited_for() -> list[Patch]:
+    """It is begun, and the hierarchy started beside it."""
+    before = gates.clear_suspects
+
+    def beside(mind: Mind, name: HierarchyId, at: Instant) -> Any:
+        return None, before(mind, name, at)[1]
+
+    return [(gates, "clear_suspects", beside)]
 
 
 @mutant
@@ -286,14 +346,14 @@ def expiry_is_not_looked_at() -> list[Patch]:
     return [(QuorumBased, "standing", forever)]
 
 
-def hunt(name: str, seeds: range) -> tuple[int, str] | None:
-    """The first seed that finds it, and what it broke."""
+def hunt(name: str, seeds: Iterable[int]) -> tuple[int, int, str] | None:
+    """The first seed that finds it, how many were tried, and what it broke."""
     with broken(name):
-        for seed in seeds:
-            chosen = options.draw(seed, scale=100)
+        for tried, seed in enumerate(seeds, start=1):
+            chosen = options.draw(seed, scale=SCALE)
             violation = run.fails(chosen, faults.draw(chosen))
             if violation is not None:
-                return seed, str(violation).splitlines()[0]
+                return seed, tried, str(violation).splitlines()[0]
     return None
 
 
@@ -301,16 +361,17 @@ def main() -> int:
     """0 if every breakage was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="these only")
-    parser.add_argument("--seeds", type=int, default=400)
+    parser.add_argument("--seeds", type=int, default=400, help="at most so many for each")
+    parser.add_argument("--first", type=int, default=0)
     args = parser.parse_args()
     names = args.names or list(MUTANTS)
-    survivors = 0
+    survivors, seeds = 0, range(args.first, args.first + args.seeds)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(hunt, names, [range(args.seeds)] * len(names))
+        found = pool.map(hunt, names, [seeds] * len(names))
         for name, trace in zip(names, found, strict=True):
             survivors += trace is None
-            told = f"seed {trace[0]}: {trace[1][:100]}" if trace else f"NOT FOUND in {args.seeds} seeds"
-            print(f"{name:<45} {told}", flush=True)
+            told = f"seed {trace[0]:<4} {trace[1]:>4} tried  {trace[2][:90]}" if trace else "NOT FOUND"
+            print(f"{name:<43} {told}", flush=True)
     print(f"{len(names) - survivors} of {len(names)} found")
     return 1 if survivors else 0
 

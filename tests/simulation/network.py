@@ -1,4 +1,4 @@
-"""Heartbeats and messages between simulated machines, each path and direction for itself.
+"""Heartbeats and messages between simulated machines, each link (a path, one way) for itself.
 
 As `agent.comm` does: a heartbeat is taken once per counter and never after a newer one of the same path
 and life; it counts only if it echoes a recent one of the receiver's life, and of two lives of a peer the
@@ -7,9 +7,10 @@ present one is that which answered the newer heartbeat; whatever may be echoed i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.core.events import HeartbeatHeard, MessageHeard, PeerLeft, ReportHeard
 from agent.core.ids import Instant, NodeId, PathId
@@ -18,6 +19,21 @@ from tests.simulation.machine import Agent, Machine, Session, Stamp
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+
+Link = tuple[PathId, NodeId, NodeId]  # from the first node to the second
+
+
+@dataclass(frozen=True)
+class Weather:
+    """What a link does to a datagram, beyond being cut."""
+
+    loss: float = 0.0  # share
+    doubled: float = 0.0  # share
+    late_ms: int = 0  # at most; later ones overtake earlier ones
+
+
+FAIR = Weather()
 
 
 @dataclass(frozen=True)
@@ -33,21 +49,25 @@ class Beat:
 
 
 class Network:
-    """Every comm path, each direction for itself."""
+    """Every link."""
 
     def __init__(self, world: World, random: Random) -> None:
         self._world, self._random = world, random
+        self._grant_ms = world.options.grant_ms
         self._paths = [path.name for path in world.cluster.paths]
-        self._grant_ms = world.cluster.heartbeat.dead_after_ms
-        self.cuts: set[tuple[PathId, NodeId, NodeId]] = set()
-        self.loss = self.doubled = 0.0
-        self.late_ms = 0
-        self.heartbeats = 0
+        self.cuts: set[Link] = set()
+        self.weather: dict[Link, Weather] = {}  # where it isn't fair
+
+    @property
+    def links(self) -> list[Link]:
+        """All of them."""
+        nodes = self._world.cluster.nodes
+        return [(path, a, b) for path in self._paths for a in nodes for b in nodes if a != b]
 
     def heal(self) -> None:
         """Everything arrives, at once."""
         self.cuts.clear()
-        self.loss, self.doubled, self.late_ms = 0.0, 0.0, 0
+        self.weather.clear()
 
     def beat(self, machine: Machine, agent: Agent) -> None:
         """Speak now, and each interval for as long as the agent lives."""
@@ -69,29 +89,38 @@ class Network:
             session = agent.sessions[peer.name]
             for path in self._paths:
                 agent.counter += 1
-                if (path, me, peer.name) in self.cuts or (self.loss and self._random.random() < self.loss):
-                    continue
                 echoes = tuple(
                     stamp
                     for (where, _), (stamp, heard) in session.newest.items()
                     if where == path and sent - heard < self._grant_ms
                 )
                 stamp = Stamp(agent.incarnation, sent, agent.counter)
+                world.counts["heartbeats"] += 1
                 beat = Beat(me, path, stamp, echoes, report, leaving)
-                self.heartbeats += 1
-                world.deliver(peer, self._delay_ms(), self._hear, peer, beat)
-                if self.doubled and self._random.random() < self.doubled:
-                    world.deliver(peer, self._delay_ms(), self._hear, peer, beat)
+                self._carry((path, me, peer.name), peer, self._hear, beat)
 
     def send(self, machine: Machine, agent: Agent, to: NodeId, message: Message) -> None:
         """A message by the best path that this agent thinks is up; it arrives once, or not at all."""
         world, at, me = self._world, machine.clock(self._world.now), machine.name
         peer, counted = world.machines[to], agent.sessions[to].counted
         up = [path for path in self._paths if at - counted.get(path, -self._grant_ms) < self._grant_ms]
-        if not up or not peer.powered or self._random.random() < self.loss:
+        if up and peer.powered and (up[0], to, me) not in self.cuts:  # whose acknowledgements return
+            self._carry((up[0], me, to), peer, self._arrive, me, message, once=True)
+
+    def _carry(
+        self, link: Link, to: Machine, what: Callable[..., None], *args: Any, once: bool = False
+    ) -> None:
+        """A datagram arrives late, twice, or never, as its link's weather is."""
+        world, weather, random = self._world, self.weather.get(link, FAIR), self._random
+        if link in self.cuts or (weather.loss and random.random() < weather.loss):
+            world.counts["datagrams lost"] += 1
             return
-        if (up[0], me, to) not in self.cuts and (up[0], to, me) not in self.cuts:
-            world.deliver(peer, self._delay_ms(), self._arrive, peer, me, message)
+        times = 1 if once or not weather.doubled else 1 + (random.random() < weather.doubled)
+        world.counts["datagrams doubled"] += times - 1
+        for _ in range(times):
+            late_ms = random.randrange(weather.late_ms) if weather.late_ms else 0
+            world.counts["datagrams late"] += late_ms > 0
+            world.deliver(to, world.options.way_ms + late_ms, what, to, *args)
 
     def _arrive(self, peer: Machine, sender: NodeId, message: Message) -> None:
         if peer.agent is not None:
@@ -142,6 +171,3 @@ class Network:
             session.counted.clear()
         session.answered = max(session.answered, sent)
         return None if session.left else sent
-
-    def _delay_ms(self) -> int:
-        return 1 + (self._random.randrange(self.late_ms) if self.late_ms else 0)

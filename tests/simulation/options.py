@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 
-from agent.core import commands, endings, reconcile
-from agent.core.authority import arbitration, quorum
+from agent.core import commands, endings, gates, reconcile
+from agent.core.authority import arbitration, ledger
 from agent.core.ids import HierarchyId, NodeId, PathId, Tag
-from agent.core.model import Cluster, CommPath, Heartbeat, Hierarchy, Limits, Resource
-from agent.core.states import OnAuthorityLost, Quorum, Switchback
+from agent.core.model import Cluster, CommPath, Confirmation, Heartbeat, Hierarchy, Limits, Resource
+from agent.core.states import Fencing, OnAuthorityLost, Quorum, Switchback
 
 PATHS = (PathId("eni-0"), PathId("eni-1"))
 MOST_DRIFT = 45  # of ten thousand: two clocks run apart by at most 0.9 %, within the allowance of 1 %
@@ -20,7 +20,8 @@ _TIMES = (
     (arbitration, ("READ_EVERY_MS", "RETRY_MS", "RETRY_CALMLY_MS")),
     (commands, ("FORWARD_LIMIT_MS", "WANTED_FOR_MS")),
     (endings, ("RETRY_FIRST_MS", "RETRY_MOST_MS")),
-    (quorum, ("STORE_RETRY_MS",)),
+    (gates, ("PROBE_LIMIT_MS", "FENCE_AGAIN_MS")),
+    (ledger, ("RETRY_MS",)),
     (reconcile, ("TRY_AGAIN_FIRST_MS", "TRY_AGAIN_MOST_MS")),
 )
 
@@ -33,6 +34,9 @@ class Options:
     cluster: Cluster
     scale: int
     drift: dict[NodeId, int]  # of ten thousand
+    guarded: bool  # by a process; else by a watchdog
+    persist_ms: int  # a record takes so long
+    way_ms: int  # and a datagram
     mirrored: bool  # hierarchies hold replicated data
     faults: int
     fault_every_ms: int
@@ -70,6 +74,8 @@ def draw(seed: int, *, scale: int = 0, most_faults: int = 25) -> Options:
         takeover_margin_ms=grant_ms // random.choice((20, 20, 1_000)),
         on_authority_lost=OnAuthorityLost.STOP if stop else OnAuthorityLost.REBOOT,
         stop_within_ms=grant_ms if stop else 0,
+        fencing=random.choice((Fencing.NONE, Fencing.NONE, Fencing.BESIDE, Fencing.REQUIRED)),
+        isolation_check=random.random() < 0.3,
         startup_grace_ms=grant_ms * 4,
     )
     return Options(
@@ -77,6 +83,9 @@ def draw(seed: int, *, scale: int = 0, most_faults: int = 25) -> Options:
         cluster=cluster,
         scale=scale,
         drift={node: random.randint(-MOST_DRIFT, MOST_DRIFT) for node in nodes},
+        guarded=random.random() < 0.5,
+        persist_ms=max(1, int(grant_ms * random.choice((0, 0.005, 0.05)))),
+        way_ms=max(1, int(grant_ms * random.choice((0, 0.001, 0.02)))),
         mirrored=random.random() < 0.6,
         faults=random.randint(1, most_faults),
         fault_every_ms=int(grant_ms * random.choice((0.3, 1, 3))),
@@ -118,4 +127,7 @@ def _hierarchy(
         switchback=random.choice(tuple(Switchback)),
         switchback_after_ms=grant_ms * 2,
         failure_timeout_ms=grant_ms * 20,
+        confirm=Confirmation(within_ms=grant_ms * 3, default=random.random() < 0.5)
+        if random.random() < 0.15
+        else None,
     )

@@ -13,11 +13,11 @@ import pytest
 
 from agent.core.effects import Kind
 from agent.core.messages import BringInService
-from agent.core.states import OnAuthorityLost
+from agent.core.states import Fencing, OnAuthorityLost
 from tests.simulation import faults, mutants, options, run
 from tests.simulation.world import World
 
-SEEDS = int(os.environ.get("KAGE_SIMULATION_SEEDS", "6"))  # in each batch
+SEEDS = int(os.environ.get("KAGE_SIMULATION_SEEDS", "4"))  # in each batch
 
 
 @pytest.mark.parametrize("batch", range(8))
@@ -29,11 +29,17 @@ def test_whatever_breaks_one_node_at_most_owns_it_and_it_is_well_once_all_is(bat
 
 @pytest.fixture
 def healthy() -> World:
-    """Two nodes and an arbiter at the balanced preset, in service for a while."""
+    """Two nodes and an arbiter at the balanced preset, nothing in a takeover's way, in service a while."""
     chosen = next(each for seed in range(100) if _is_reference(each := options.draw(seed, scale=1)))
-    world = World(replace(chosen, drift={}))
-    name = chosen.cluster.hierarchies[0].name
-    assert world.run_until(lambda: run.well(world, name), 30 * chosen.grant_ms)
+    (spec,) = chosen.cluster.hierarchies
+    cluster = replace(
+        chosen.cluster,
+        hierarchies=(replace(spec, confirm=None),),
+        fencing=Fencing.NONE,
+        isolation_check=False,
+    )
+    world = World(replace(chosen, cluster=cluster, drift={}, persist_ms=1, way_ms=1))
+    assert world.run_until(lambda: run.well(world, spec.name), 30 * chosen.grant_ms)
     world.run(10 * chosen.grant_ms)
     return world
 
@@ -45,7 +51,7 @@ def _is_reference(chosen: options.Options) -> bool:
 
 
 def test_while_peers_grant_enough_the_arbiter_is_not_written_not_even_by_a_switchover(healthy: World) -> None:
-    spec, writes = healthy.cluster.hierarchies[0], healthy.arbiter.writes
+    spec, writes = healthy.cluster.hierarchies[0], healthy.counts["arbiter writes"]
     (owner,) = healthy.holders(spec.name)
     other = next(node for node in healthy.cluster.nodes if node != owner)
     healthy.run(200 * healthy.options.grant_ms)
@@ -53,25 +59,27 @@ def test_while_peers_grant_enough_the_arbiter_is_not_written_not_even_by_a_switc
     assert healthy.run_until(lambda: healthy.holders(spec.name) == [other], healthy.options.grant_ms)
     healthy.run(50 * healthy.options.grant_ms)
     assert healthy.holders(spec.name) == [other]
-    assert healthy.arbiter.writes == writes
+    assert healthy.counts["arbiter writes"] == writes
 
 
 def test_an_arbiter_that_is_away_is_told_once_and_moves_nothing(healthy: World) -> None:
     spec, told = healthy.cluster.hierarchies[0], len(healthy.notices)
-    holders, starts = healthy.holders(spec.name), healthy.checkers.counts["starts"]
+    holders, starts = healthy.holders(spec.name), healthy.counts["restores and recoveries"]
     healthy.arbiter.away = True
     healthy.run(600_000)
     kinds = [notice.kind for _, _, notice in healthy.notices[told:]]
     assert kinds == [Kind.ARBITER_TROUBLE] * len(healthy.cluster.nodes)
-    assert (holders, starts) == (healthy.holders(spec.name), healthy.checkers.counts["starts"])
+    assert (holders, starts) == (healthy.holders(spec.name), healthy.counts["restores and recoveries"])
 
 
 def test_a_killed_owner_is_followed_as_soon_as_its_time_and_the_margin_are_over(healthy: World) -> None:
     spec, heartbeat = healthy.cluster.hierarchies[0], healthy.cluster.heartbeat
     (owner,) = healthy.holders(spec.name)
-    killed_at, starts = healthy.now, healthy.checkers.counts["starts"]
+    killed_at, starts = healthy.now, healthy.counts["restores and recoveries"]
     healthy.power_off(owner)
-    assert healthy.run_until(lambda: healthy.checkers.counts["starts"] > starts, 10 * heartbeat.dead_after_ms)
+    assert healthy.run_until(
+        lambda: healthy.counts["restores and recoveries"] > starts, 10 * heartbeat.dead_after_ms
+    )
     bound_ms = heartbeat.dead_after_ms * 1.01 + healthy.cluster.takeover_margin_ms + 50
     assert healthy.now - killed_at <= bound_ms + healthy.options.grant_ms // 40  # how often it is looked at
 

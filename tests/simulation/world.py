@@ -6,6 +6,7 @@ Everything happens in an order fixed by time and then by sequence, so a seed is 
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -16,26 +17,42 @@ from agent.core.effects import (
     AskArbiter,
     CancelAction,
     Effect,
+    Fence,
     FenceMyself,
+    Kind,
     Notice,
     Notify,
     Persist,
+    ProbeOutside,
     Publish,
     SayGoodbye,
     Send,
     StartAction,
 )
-from agent.core.events import ActionFinished, CommandGiven, Event, Persisted, PersistFailed, Stopping, Tick
+from agent.core.events import (
+    ActionFinished,
+    CommandGiven,
+    Event,
+    FencingEnded,
+    OutsideProbed,
+    Persisted,
+    PersistFailed,
+    Stopping,
+    Tick,
+)
 from agent.core.ids import ActionId, HierarchyId, NodeId, RequestId
 from agent.core.messages import Command
 from agent.core.node import Node
 from agent.core.states import Action, Outcome
 from tests.simulation.arbiter import Arbiter
 from tests.simulation.checkers import Checkers
+from tests.simulation.lifeline import Lifeline
 from tests.simulation.machine import Agent, Machine, Session
 from tests.simulation.mirror import Mirror
 from tests.simulation.network import Network
 from tests.simulation.options import Options
+
+LEAVES_WITHIN = 2  # times G: then an agent that stops ends without a goodbye
 
 
 class World:
@@ -45,13 +62,18 @@ class World:
         """Every machine is powered, and its agent starts in the first moments."""
         self.options, self.cluster, self.now = options, options.cluster, 0
         self._random = Random(options.seed)
-        self.machines = {name: Machine(name, options.drift.get(name, 0)) for name in options.cluster.nodes}
+        self.machines = {
+            name: Machine(name, options.drift.get(name, 0), persist_ms=options.persist_ms)
+            for name in options.cluster.nodes
+        }
         self.network = Network(self, self._random)
         self.arbiter = Arbiter(self, self._random)
         self.mirrors = {each.name: Mirror(self, each.name) for each in self.cluster.hierarchies}
+        self.lifeline = Lifeline(self)
         self.checkers = Checkers(self)
+        self.counts = Counter[str]()  # what happened, to see what a run was worth
         self.notices: list[tuple[int, NodeId, Notice]] = []
-        self.lives, self.steps, self.requests = 0, 0, 0
+        self.lives, self.requests = 0, 0
         self.bad_kits = 0.0  # share of actions that fail, hang, or that nobody answers
         self._agenda: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
@@ -136,13 +158,20 @@ class World:
         self.network.beat(machine, agent)
 
     def stop(self, name: NodeId) -> None:
-        """The agent ends in good order; what runs goes on, and is the operator's to look after."""
+        """The agent ends in good order, or after a while without a goodbye; what runs goes on."""
         machine, agent = self.machines[name], self.machines[name].agent
         if agent is None or self.wakes(machine, agent) > self.now:
             return
         self.step(machine, agent, Stopping(machine.clock(self.now)))
-        machine.unattended |= {h for h, tags in machine.occupied.items() if tags}
+        if machine.agent is agent:
+            self.deliver_to(machine, agent, LEAVES_WITHIN * self.options.grant_ms, self.crash, name)
+
+    def _leave(self, machine: Machine, agent: Agent) -> None:
+        agent.leaving = True
+        self.network.speak(machine, agent)
         machine.agent, machine.bites_at = None, None
+        self.counts["goodbyes"] += 1
+        self.counts["goodbyes while services run"] += any(machine.occupied.values())
 
     def crash(self, name: NodeId) -> None:
         """The agent is killed; what runs goes on, what it was writing may or may not be on disk."""
@@ -151,15 +180,17 @@ class World:
             return
         if agent.writing and agent.to_persist and not machine.disk_full and self._random.random() < 0.5:
             self._write(machine, agent.to_persist)
+        elif agent.writing:
+            self.counts["records lost by a crash"] += 1
         machine.agent = None
 
     def power_off(self, name: NodeId) -> None:
         """The machine is dead; nothing runs there."""
         machine = self.machines[name]
         machine.agent, machine.powered, machine.bites_at, machine.asleep_until = None, False, None, 0
+        machine.watched = False
         machine.occupied.clear()
         machine.working.clear()
-        machine.unattended.clear()
 
     def boot(self, name: NodeId) -> None:
         """The machine comes up, with an agent and a clock that starts anew."""
@@ -173,8 +204,7 @@ class World:
         machine = self.machines[name]
         if machine.powered and machine.asleep_until <= self.now:
             machine.asleep_until = machine.woke_at = self.now + ms
-            if machine.bites_at is not None:
-                machine.bites_at += ms
+            self.lifeline.slept(machine, ms)
             self.at(machine.asleep_until, self.checkers.woke, machine, machine.boots)
 
     def command(self, name: NodeId, command: Command) -> None:
@@ -192,50 +222,9 @@ class World:
         for effect in authority.amend(name, in_sync=in_sync):
             self._carry_out(machine, agent, effect)
 
-    # The watchdog
-
-    def feed(self, machine: Machine, agent: Agent) -> None:
-        """Only while nothing runs, or authority lasts for longer than the watchdog takes to bite."""
-        if machine.bites_at is None or machine.agent is not agent:
-            return
-        takes_ms, mind, at = self.watchdog_ms, agent.node.mind, machine.clock(self.now)
-        safe = all(
-            each.is_down or mind.authority.safe_until(name) - at >= takes_ms
-            for name, each in mind.machines.items()
-        )
-        if safe:
-            machine.bites_at = self.now + takes_ms
-
-    @property
-    def watchdog_ms(self) -> int:
-        """So short that one lost heartbeat doesn't keep the agent from feeding it."""
-        heartbeat = self.cluster.heartbeat
-        spare_ms = heartbeat.dead_after_ms - 3 * heartbeat.interval_ms
-        return spare_ms * 4 // 5 + self.cluster.takeover_margin_ms
-
-    def _arm(self, machine: Machine, agent: Agent) -> None:
-        if machine.bites_at is None:
-            machine.bites_at = self.now + self.watchdog_ms
-            self.at(machine.bites_at, self._bite, machine, machine.boots)
-        self._feed_often(machine, agent)
-
-    def _feed_often(self, machine: Machine, agent: Agent) -> None:
-        if machine.agent is agent and machine.bites_at is not None and agent.feeds_at <= self.now:
-            if (wakes := self.wakes(machine, agent)) <= self.now:
-                self.feed(machine, agent)
-            agent.feeds_at = max(self.now + max(1, self.watchdog_ms // 4), wakes)
-            self.at(agent.feeds_at, self._feed_often, machine, agent)
-
-    def _bite(self, machine: Machine, boots: int) -> None:
-        if machine.bites_at is None or machine.boots != boots or not machine.powered:
-            return
-        if machine.bites_at > self.now:
-            self.at(machine.bites_at, self._bite, machine, boots)
-        else:
-            self._die(machine, "the watchdog")
-
-    def _die(self, machine: Machine, of: str) -> None:
-        self.checkers.count(f"reset by {of}")
+    def die(self, machine: Machine, of: str) -> None:
+        """A reset; it boots again later."""
+        self.counts[f"resets by {of}"] += 1
         self.power_off(machine.name)
         self.at(self.now + self._random.randrange(2, 30) * self.options.grant_ms, self.boot, machine.name)
 
@@ -245,15 +234,14 @@ class World:
         """Give a node an event, carry its effects out, let the checkers look."""
         if machine.agent is not agent:
             return
-        self.steps += 1
+        self.counts["steps"] += 1
         effects = agent.node.step(event)
         self.checkers.stepped(machine, agent, effects)
         for effect in effects:
             self._carry_out(machine, agent, effect)
             if machine.agent is not agent:
                 return
-        if machine.bites_at is not None:
-            self._feed_often(machine, agent)
+        self.lifeline.told(machine, agent)
         agent.deadline = agent.node.next_deadline()
         due = machine.when(agent.deadline)
         if due < agent.tick_due:
@@ -274,21 +262,30 @@ class World:
             agent.tick_due = machine.when(agent.deadline)
             self.at(agent.tick_due, self._tick, machine, agent)
 
-    def _carry_out(self, machine: Machine, agent: Agent, effect: Effect) -> None:
+    def _carry_out(self, machine: Machine, agent: Agent, effect: Effect) -> None:  # noqa: C901 (one case each)
         match effect:
             case Persist():
                 agent.to_persist = effect
                 self._persist(machine, agent)
             case Publish(report):
+                self.checkers.says(machine, effect)
                 agent.report = report
                 self.network.speak(machine, agent)
             case Send(to, message):
+                self.checkers.says(machine, effect)
                 self.network.send(machine, agent, to, message)
             case AskArbiter():
+                self.checkers.says(machine, effect)
                 self.arbiter.ask(machine, agent, effect)
             case SayGoodbye():
-                agent.leaving = True
-                self.network.speak(machine, agent)
+                self._leave(machine, agent)
+            case ProbeOutside():
+                reached = 2 * self.arbiter.is_reached_by(machine)
+                self.deliver_to(
+                    machine, agent, 1 + self.options.grant_ms // 20, self._probed, machine, agent, reached
+                )
+            case Fence(node):
+                self._fence(machine, agent, node)
             case StartAction():
                 self._act(machine, agent, effect)
             case CancelAction(action):
@@ -296,9 +293,25 @@ class World:
                     machine, agent, 1, self._end, machine, agent, action, Outcome.CANCELLED, False
                 )
             case FenceMyself():
-                self._die(machine, "itself")
+                self.die(machine, "the agent itself")
             case Notify(notice):
+                self.counts["takeovers"] += notice.kind is Kind.OWNERSHIP_TAKEN
                 self.notices.append((self.now, machine.name, notice))
+
+    def _probed(self, machine: Machine, agent: Agent, reached: int) -> None:
+        self.step(machine, agent, OutsideProbed(machine.clock(self.now), reached, 2))
+
+    def _fence(self, machine: Machine, agent: Agent, node: NodeId) -> None:
+        """By an API in the same outside as the arbiter; it may work and nobody learn of it."""
+        reached, ms = self.arbiter.is_reached_by(machine), self._random.randrange(1, self.options.grant_ms)
+        if reached:
+            self.at(self.now + ms, self.die, self.machines[node], "a peer")
+        told = reached and self._random.random() < 0.8
+        self.deliver_to(machine, agent, ms + 1, self._fenced, machine, agent, node, told)
+
+    def _fenced(self, machine: Machine, agent: Agent, node: NodeId, fenced: bool) -> None:
+        text = "it is stopped" if fenced else "no answer in time"
+        self.step(machine, agent, FencingEnded(machine.clock(self.now), node, fenced, text))
 
     def _persist(self, machine: Machine, agent: Agent) -> None:
         """One write at a time; of those that wait only the newest is written."""
@@ -313,6 +326,7 @@ class World:
         if agent.to_persist is persist:
             agent.to_persist = None
         if machine.disk_full:
+            self.counts["records that failed"] += 1
             self.step(machine, agent, PersistFailed(at, persist.serial, "no space left on device"))
         else:
             self._write(machine, persist)
@@ -320,16 +334,19 @@ class World:
         if agent.to_persist is not None and machine.agent is agent:
             self._persist(machine, agent)
 
-    @staticmethod
-    def _write(machine: Machine, persist: Persist) -> None:
+    def _write(self, machine: Machine, persist: Persist) -> None:
         machine.disk, machine.disk_boot = persist.durable, machine.boots
+        self.counts["records on disk"] += 1
+        for register in persist.durable.registers:
+            self.checkers.recorded(register)
 
     def _act(self, machine: Machine, agent: Agent, start: StartAction) -> None:
         agent.actions[start.id] = start
         if start.action in {Action.RESTORE, Action.RECOVER}:
             self.checkers.starts(machine, agent, start)
             machine.occupied.setdefault(start.hierarchy, set()).add(start.tag)
-            self._arm(machine, agent)
+            if start.action is Action.RESTORE and start.tag not in machine.working:
+                self.mirrors[start.hierarchy].mount(machine)
         if start.action is not Action.CHECK:
             machine.working.discard(start.tag)
         dice, takes_ms = self._random.random(), max(1, start.limit_ms // 400) * machine.slow
@@ -371,6 +388,6 @@ class World:
             each.name
             for each in self.machines.values()
             if each.agent is not None
-            and name in each.agent.node.state.quorum.claims
+            and each.agent.node.state.quorum.seats[name].claim is not None
             and each.agent.node.mind.authority.standing(name, each.clock(self.now)) is Standing.HELD
         ]
