@@ -28,6 +28,12 @@ from agent.core.state import ForwardedCommand, Goal
 from agent.core.states import Fencing, PeerStanding, Quorum, Reason, ResourceState
 
 FORWARD_LIMIT_MS = 5_000
+_VERBS: dict[type[Command], str] = {
+    BringInService: "in-service",
+    TakeOutOfService: "out-of-service",
+    Recover: "recover",
+    Confirm: "confirm",
+}
 WANTED_FOR_MS = 60_000  # a wish that can't be carried out at once is tried for so long
 
 
@@ -110,15 +116,14 @@ def _bring_in_service(mind: Mind, command: BringInService, at: Instant) -> Done 
     if command.owner_is_off is not None:
         if why := _contradiction(mind, register, command.owner_is_off):
             return _refuse(why)
-        mind.machines[name].life.vouched_off = command.owner_is_off
+        life = mind.machines[name].life
+        life.vouched_off = (*life.vouched_off, command.owner_is_off)
     if node is not None and node not in spec.nodes:
         return _refuse(f"{node} isn't one of its nodes: {', '.join(spec.nodes)}")
     if owner == me and node in {None, me} and mind.machines[name].life.leaving is not None:
         return _come_back(mind, name, at)
     if owner is not None and (owner == me or _alive(mind, owner)):
-        if node in {None, owner}:
-            return Done(accepted=True, text=f"{name} is with {owner} already")
-        return _move_to(mind, name, node, at) if owner == me and node is not None else HandOn(owner)
+        return _with_its_owner(mind, command, owner, at)
     if why := _may_still_run(mind, register, command.owner_is_off):
         return _refuse(why)
     target = node or _first_fit(mind, name, at)
@@ -129,10 +134,20 @@ def _bring_in_service(mind: Mind, command: BringInService, at: Instant) -> Done 
     return _take_here(mind, name, at)
 
 
+def _with_its_owner(mind: Mind, command: BringInService, owner: NodeId, at: Instant) -> Done | HandOn:
+    """The owner runs it, or is about to: it alone can move it."""
+    name, node, me = command.hierarchy, command.node, mind.state.me
+    if owner != me and command.owner_is_off in mind.authority.register(name).suspects:
+        return HandOn(owner)  # it waits for this word
+    if node in {None, owner}:
+        return Done(accepted=True, text=f"{name} is with {owner} already")
+    return _move_to(mind, name, node, at) if owner == me and node is not None else HandOn(owner)
+
+
 def _contradiction(mind: Mind, register: Register, said_off: NodeId) -> str:
-    """What speaks against the operator's word that the owner's machine is off."""
-    waits = mind.machines[register.hierarchy].life.waits_for is Reason.FENCING
-    if said_off != register.owner and not (waits and said_off != mind.state.me):
+    """What speaks against the operator's word that a machine, which may run it, is off."""
+    nobodys = register.owner is None and mind.machines[register.hierarchy].life.waits_for is Reason.FENCING
+    if said_off not in {register.owner, *register.suspects} and not nobodys:
         return f"{said_off} doesn't own it; {register.owner or 'nobody'} does"
     if said_off == mind.state.me or _alive(mind, said_off):
         return f"{said_off} isn't off: its agent answers"
@@ -158,8 +173,10 @@ def _take_here(mind: Mind, name: HierarchyId, at: Instant) -> Done:
     effects = forget_failures(mind, name, at, "an operator asked for it here")
     if why_not := mind.why_not_fit(name, at):
         return _refuse(f"{mind.state.me} can't: {why_not}")
-    text = f"taking it: {Reason.ASKED.value}"
-    effects.append(notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, text, name, reason=Reason.ASKED))
+    text, owner = f"taking it: {Reason.ASKED.value}", mind.authority.register(name).owner
+    effects.append(
+        notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, text, name, peer=owner, reason=Reason.ASKED)
+    )
     cluster = mind.state.cluster
     must_fence = cluster.quorum is Quorum.NONE and cluster.fencing is Fencing.REQUIRED
     if cluster.quorum is Quorum.MAJORITY or must_fence:  # it may have to wait, or lose a campaign
@@ -251,7 +268,7 @@ def _refuse(text: str) -> Done:
 
 
 def _told(command: Command, text: str, at: Instant) -> Effect:
-    return notice(at, Kind.COMMAND, Severity.INFO, f"{type(command).__name__}: {text}", command.hierarchy)
+    return notice(at, Kind.COMMAND, Severity.INFO, f"{_VERBS[type(command)]}: {text}", command.hierarchy)
 
 
 def _alive(mind: Mind, node: NodeId) -> bool:

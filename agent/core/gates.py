@@ -83,7 +83,8 @@ def fencing_ended(mind: Mind, event: FencingEnded) -> list[Effect]:
     life.failed_why = event.text
     if known == event.text:
         return []
-    return [notice(event.at, Kind.FENCING_FAILED, Severity.ALARM, event.text, peer=event.node)]
+    text = f"{event.text}; it is tried again every {FENCE_AGAIN_MS // 1_000} s"
+    return [notice(event.at, Kind.FENCING_FAILED, Severity.ALARM, text, peer=event.node)]
 
 
 def heard(mind: Mind, peer: NodeId) -> None:
@@ -138,7 +139,7 @@ def _fenced(
     """Is there evidence, or an operator's word, that each of these that is absent runs nothing?"""
     vouched, done, effects = mind.machines[name].life.vouched_off, True, list[Effect]()
     for node in nodes:
-        if node == vouched or mind.standing_of(node) not in ABSENT:
+        if node in vouched or mind.standing_of(node) not in ABSENT:
             continue
         life = mind.state.fences.setdefault(node, FenceLife())
         done = done and bool(life.evidence)

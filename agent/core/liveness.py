@@ -48,7 +48,9 @@ class Liveness:
         if peer.standing is not PeerStanding.ALIVE:
             before, peer.standing, peer.since = peer.standing, PeerStanding.ALIVE, event.at
             effects.append(
-                _notify(event.at, Kind.PEER_ALIVE, Severity.INFO, event.peer, f"was {before.value}")
+                _notify(
+                    event.at, Kind.PEER_ALIVE, Severity.INFO, event.peer, f"is heard (was {before.value})"
+                )
             )
         return effects
 

@@ -196,7 +196,8 @@ def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Ef
     name, owner = machine.spec.name, mind.authority.register(machine.spec.name).owner
     if owner is not None and mind.standing_of(owner) is PeerStanding.ALIVE:
         life = machine.life
-        life.free_since = life.wanted_until = life.vouched_off = life.confirming = life.waits_for = None
+        life.free_since = life.wanted_until = life.confirming = life.waits_for = None
+        life.vouched_off = ()
         return []  # what `decide` would say; asked here because it is so almost always
     view = mind.view(name, at)
     verdict = decide(view)

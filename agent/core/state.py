@@ -128,7 +128,7 @@ class HierarchyLife:
     free_since: Instant | None = None  # since when this node could take it, were it its turn
     better_since: Instant | None = None  # since when a node of higher priority is fit
     wanted_until: Instant | None = None  # an operator wants it here: seek it until then
-    vouched_off: NodeId | None = None  # an operator's word that this node's machine runs nothing any more
+    vouched_off: tuple[NodeId, ...] = ()  # an operator's word that these machines run nothing any more
     confirming: Confirming | None = None
     waits_for: Reason | None = None  # what keeps this node, whose turn it is, from taking or starting it
     harmless_by: Instant | None = None  # without authority: everything must be down here by then

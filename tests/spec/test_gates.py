@@ -119,6 +119,18 @@ def test_with_a_majority_and_required_fencing_the_winner_waits_for_evidence() ->
     assert world.run_until(lambda: world.in_service(GROUPWARE) == [B], within_ms=15_000)
 
 
+@pytest.mark.parametrize("asked_at", [B, C])
+def test_with_a_majority_an_operators_word_reaches_the_winner_from_any_node(asked_at: str) -> None:
+    world = running(groupware(nodes=(A, B)), fencing=Fencing.REQUIRED, **THREE)
+    world.fence_works = False
+    world.power_off(A)
+    world.run(10_000)
+    request = world.command(asked_at, BringInService(hierarchy=GROUPWARE, owner_is_off=A))
+    world.run(2_000)
+    assert world.answers[request].accepted
+    assert world.in_service(GROUPWARE) == [B]
+
+
 def test_a_node_that_gets_no_majority_fences_nobody() -> None:
     world = running(groupware(nodes=(A, B)), fencing=Fencing.REQUIRED, **THREE)
     world.network.part(A, B)

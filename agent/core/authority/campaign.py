@@ -47,7 +47,9 @@ def go_on(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
     """Win, lose, or ask once more."""
     if claim.stage is Stage.RECORDING:
         if seat.told_vote is None:
-            return _lose(seat, at, "its vote isn't on disk") if _is_over(seat, claim, 1, at) else []
+            return (
+                _lose(seat, at, "this node's own vote isn't on disk") if _is_over(seat, claim, 1, at) else []
+            )
         claim.stage, claim.since = Stage.ASKING, at
     if seat.lease(claim).holds(at):
         return _win(seat, claim, at)

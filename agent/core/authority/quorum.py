@@ -199,9 +199,9 @@ class QuorumBased:
             if vote is not None and claim is not None and vote[0] == claim.lease.term:
                 seat.lease(claim).granted(ARBITER, vote[1])
             if not trouble and seat.arbiter.trouble:
-                effects.append(
-                    seat.tell(Kind.ARBITER_TROUBLE, event.at, seat.arbiter.trouble, Severity.ALARM)
-                )
+                why = f"the arbiter's vote can't be had: {seat.arbiter.trouble}"
+                text = f"{why}; nothing stops while the peers' grants suffice"
+                effects.append(seat.tell(Kind.ARBITER_TROUBLE, event.at, text, Severity.ALARM))
             elif trouble and not seat.arbiter.trouble:
                 effects.append(seat.tell(Kind.ARBITER_MENDED, event.at, "the arbiter answers again"))
         return effects
