@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from agent.core.effects import Kind, Notice
+from agent.core.ids import NodeId
 from agent.core.messages import BringInService, Confirm
 from agent.core.model import Confirmation
 from agent.core.states import Action, Fencing, Quorum, Reason
@@ -20,7 +21,7 @@ def told(world: World, kind: Kind) -> list[Notice]:
     return [notice for _, _, notice in world.notices if notice.kind is kind]
 
 
-def waits_for(world: World, node: str) -> Reason | None:
+def waits_for(world: World, node: NodeId) -> Reason | None:
     agent = world.machines[node].agent
     assert agent is not None
     return agent.node.state.hierarchies[GROUPWARE].waits_for
