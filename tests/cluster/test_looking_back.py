@@ -27,7 +27,7 @@ def test_a_replayed_failover_comes_to_the_same_decisions(cluster: Cluster) -> No
         story.index(each)
         for each in (
             "peer-lost db-01: silent on every comm path",
-            "ownership-sought groupware: taking it: its owner is lost",
+            "ownership-sought groupware db-01: taking it: its owner is lost",
             "start restore of fs-dir1",
             "start restore of ip-vip",
             "in-service groupware",
