@@ -38,7 +38,8 @@ def session(aws_server: AwsServer) -> Iterator[AwsSession]:
 
 @pytest.fixture
 def impatient(aws_server: AwsServer) -> Iterator[AwsSession]:
-    with closing(AwsSession(REGION, connect_timeout_ms=300, read_timeout_ms=300)) as session:
+    """Yet more patient than this process's garbage collector is slow: 0.4 s were seen."""
+    with closing(AwsSession(REGION, connect_timeout_ms=300, read_timeout_ms=1_000)) as session:
         yield session
 
 
