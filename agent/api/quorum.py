@@ -66,7 +66,7 @@ def wait_view(
     if report is None or report.waits_for is None:
         return None
     me, reason = node.state.me, report.waits_for.name.lower()
-    if report.waits_for is Reason.ISOLATED:
+    if report.waits_for in {Reason.ISOLATED, Reason.VOTES}:
         return WaitView(reason=reason)
     lost = _lost(node, node.mind.authority.register(spec.name), spec, waiter)
     life = node.mind.machines[spec.name].life

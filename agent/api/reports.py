@@ -58,7 +58,7 @@ class ResourceView:
 class WaitView:
     """What keeps a node, whose turn it is, from taking a hierarchy over or from starting it."""
 
-    reason: str  # "isolated" | "confirming" | "fencing"
+    reason: str  # "isolated" | "confirming" | "fencing" | "votes"
     lost: list[str] = field(default_factory=list)  # whom an operator is asked about, or who is to be fenced
     why: str = ""  # fencing: why the last try failed. This and what follows: known on the waiting node alone
     answered: bool | None = None  # confirming: what an operator said; None: nothing yet

@@ -40,6 +40,8 @@ def why_it_waits(hierarchy: HierarchyView, node: str, waits: WaitView, seen_from
     match waits.reason:
         case "isolated":
             return f"{node} doesn't take it: it reaches too little of the outside (isolation_check)"
+        case "votes":
+            return f"{node} doesn't take it: no majority votes for it; others may hear its owner"
         case "confirming":
             return _confirming(hierarchy.name, node, waits)
         case "fencing":

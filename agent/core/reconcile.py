@@ -210,17 +210,13 @@ def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Ef
     machine.life.waits_for, effects = gates.before_seeking(mind, name, reason, at)
     if machine.life.waits_for is not None:
         return effects
-    sought = mind.authority.seek(name, at)
-    told = notice(
-        at,
-        Kind.OWNERSHIP_SOUGHT,
-        Severity.INFO,
-        f"taking it: {reason.value}",
-        name,
-        peer=owner,
-        reason=reason,
-    )
-    return [*effects, told, *sought] if sought else effects
+    effects += mind.authority.seek(name, at)
+    if mind.authority.standing(name, at) is Standing.NONE:
+        machine.life.waits_for = Reason.VOTES
+        return effects
+    text = f"taking it: {reason.value}"
+    told = notice(at, Kind.OWNERSHIP_SOUGHT, Severity.INFO, text, name, peer=owner, reason=reason)
+    return [*effects, told]
 
 
 def _is_wanted(mind: Mind, machine: HierarchyMachine, at: Instant) -> bool:

@@ -128,3 +128,4 @@ class Reason(Enum):
     ISOLATED = "this node reaches too little of the outside"
     CONFIRMING = "an operator is asked first"
     FENCING = "its lost owner isn't fenced yet"
+    VOTES = "no majority of votes is to be had"

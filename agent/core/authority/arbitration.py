@@ -56,6 +56,14 @@ class Arbitration:
         first = life.asked_at == NEVER
         return self._ask(request, at) if (first or at >= due) and self._may_ask(at) else []
 
+    def knows(self, at: Instant, within_ms: int) -> bool:
+        """Is what this node knows of the record no older than that?"""
+        return self._life.read and at - self._life.known_at <= within_ms
+
+    def read(self, request: int, at: Instant) -> list[AskArbiter]:
+        """Look at the record now."""
+        return self._ask(request, at) if self._may_ask(at) else []
+
     def want(self, term: int, register: Register, request: int, at: Instant) -> list[AskArbiter]:
         """Try to get, or to renew, its vote for this node in `term`."""
         if not self._may_ask(at):
@@ -87,7 +95,7 @@ class Arbitration:
         if event.outcome in {ArbiterOutcome.UNANSWERED, ArbiterOutcome.REFUSED}:
             life.trouble, life.next_at = event.why or event.outcome.value, later(event.at, RETRY_MS)
             return None
-        life.trouble = ""
+        life.trouble, life.known_at = "", sent_at
         if not life.read or event.version != life.version:
             life.read, life.record, life.version = True, event.record, event.version
             life.seen_at = event.at

@@ -20,18 +20,16 @@ MOST_DENIALS = 4  # campaigns lost in a row; the pause before the next one grows
 
 
 def begin(seat: Seat, at: Instant) -> list[Effect]:
-    """Begin a campaign if no promise and no earlier defeat stands against it."""
+    """Begin a campaign, unless a promise, an earlier defeat or the lack of a majority stands against it."""
     table, register = seat.table, seat.register
+    if seat.life.claim is not None or table.ledger.failed:
+        return []
+    votes_lacking = table.cluster.voters // 2 - len(table.alive())
+    if votes_lacking > 0 and (votes_lacking > 1 or not _arbiter_is_free(seat, at)):
+        return _look_at_arbiter(seat, at)
     arbiters = seat.arbiter.highest_term() if seat.arbiter is not None else 0
     term = max(seat.voter.vote.term, register.term, seat.life.gave_up, arbiters) + 1
-    reachable = 1 + len(table.alive()) + (seat.arbiter is not None)
-    if (
-        seat.life.claim is not None
-        or table.ledger.failed
-        or at < seat.life.retry_at
-        or reachable <= table.cluster.voters // 2
-        or not seat.voter.may_vote(table.me, term, at)
-    ):
+    if at < seat.life.retry_at or not seat.voter.may_vote(table.me, term, at):
         return []
     seat.life.claim = Claim(
         LeaseLife(term),
@@ -75,6 +73,20 @@ def yield_to(seat: Seat, at: Instant) -> None:
     """Another candidate's term is higher."""
     seat.give_up(at)
     seat.pause(at, seat.table.grant_ms // 4)
+
+
+def _arbiter_is_free(seat: Seat, at: Instant) -> bool:
+    """Would it vote for this node? An owner that reaches it has written there a moment ago."""
+    arbiter = seat.arbiter
+    return arbiter is not None and arbiter.knows(at, seat.table.grant_ms // 4) and at >= arbiter.free_at()
+
+
+def _look_at_arbiter(seat: Seat, at: Instant) -> list[Effect]:
+    """While its vote is needed: so that it is known as soon as this node's own promise is over."""
+    arbiter, grant_ms = seat.arbiter, seat.table.grant_ms
+    if arbiter is None or arbiter.knows(at, grant_ms // 8):
+        return []
+    return [*arbiter.read(seat.table.next_request(), at)]
 
 
 def _is_over(seat: Seat, claim: Claim, share: int, at: Instant) -> bool:

@@ -35,6 +35,7 @@ class ArbitrationLife:
     record: ArbiterRecord | None = None
     version: str | None = None
     seen_at: Instant = NEVER  # when this version was first seen
+    known_at: Instant = NEVER  # when the newest request that was answered was sent
     asked: int = 0  # id of the request under way; 0: none
     asked_at: Instant = NEVER
     asked_term: int = 0  # of a write under way; 0: a read
