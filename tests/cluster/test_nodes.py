@@ -93,7 +93,7 @@ def test_a_node_that_cannot_remove_fences_itself_and_the_other_takes_over(cluste
 
     assert cluster.calls("db-01", "force-remove") == ["cyde_5_0 force-remove"], "tried before fencing"
     log = (cluster.logs / "db-01.agent.log").read_text()
-    assert "fencing this node: cyde_5_0 can't be removed: not done within 0.5 s" in log
+    assert "fencing this node by command: cyde_5_0 can't be removed: not done within 0.5 s" in log
     lost = cluster.wait_for(mark, "db-02", "peer-lost")
     restored = cluster.since(mark, "db-02", "action-finished")
     assert {each.action for each in restored} == {"restore"}
