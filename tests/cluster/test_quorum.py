@@ -73,6 +73,42 @@ def test_an_owner_cut_off_from_everything_is_harmless_before_the_other_starts(
     record_property("outage_s", round(client.outage_s(mark / 1_000, now_ms() / 1_000), 3))
 
 
+def test_an_owner_parted_right_after_a_move_goes_on(cluster: Cluster) -> None:
+    cluster.power_off("db-01")
+    cluster.wait_in_service("db-02")
+    cluster.start("db-01")
+    cluster.wait_connected()
+    cluster.wait_eligible("db-01")
+    cluster.kage("db-02", "in-service", HIERARCHY, "--node", "db-01")
+    mark = now_ms()
+    cluster.network.part(*NODES)
+    cluster.wait_past(mark + 3 * GRANT_MS)
+    assert cluster.in_service("db-01"), "db-02, whose vote the arbiter held, had voted for db-01 since"
+    assert not cluster.since(mark, "db-02", "ownership-taken")
+
+
+def _lacks_votes(cluster: Cluster, node: str) -> bool:
+    waits = cluster.hierarchy(node).nodes[node].waits
+    return waits is not None and waits.reason == "votes"
+
+
+def test_an_owner_lost_soon_after_a_partition_is_taken_over_at_the_first_try(cluster: Cluster) -> None:
+    cluster.network.part(*NODES)
+    cluster.wait_until(lambda: _lacks_votes(cluster, "db-02"), WITHIN_S, "db-02 finds no majority")
+    cluster.network.heal()
+    cluster.wait_connected()
+    cluster.wait_eligible("db-02")
+    cluster.wait_past(now_ms() + 3 * (GRANT_MS + MARGIN_MS))  # it reads the arbiter until that rests
+    mark = now_ms()
+    cluster.power_off("db-01")
+    cluster.wait_in_service("db-02")
+    lost, taken = (cluster.since(mark, "db-02", kind)[0] for kind in ("peer-lost", "ownership-taken"))
+    assert taken.at_ms - lost.at_ms < GRANT_MS, (
+        "it didn't wait until the arbiter's record had rested once more"
+    )
+    assert not cluster.since(mark, "db-02", "ownership-denied")
+
+
 def test_an_arbiter_that_is_away_for_long_is_an_alarm_and_nothing_else(cluster: Cluster) -> None:
     mark, before = now_ms(), cluster.touched()
     cluster.cloud.set_faults(FAILED)

@@ -1,8 +1,9 @@
 """This node's dealings with the arbiter over one hierarchy: an outside vote that only answers.
 
 Keeps:
-- the arbiter's vote is taken only from nobody, from this node itself, or from a record that this
-  node has seen unchanged for as long as a voter would be bound (G and margin, stretched);
+- the arbiter's vote is taken only from nobody, from this node itself, from a peer that has since voted
+  for this node in a later term (it never again counts the earlier one), or from a record that this node
+  has seen unchanged for as long as a voter would be bound (G and margin, stretched);
 - its term only goes up, and of one term it has one candidate;
 - every write is conditional on the version this node read, so a write that comes late changes
   nothing that somebody else has changed since;
@@ -51,8 +52,10 @@ class Arbitration:
     def refresh(self, request: int, at: Instant) -> list[AskArbiter]:
         """Look at the record now and then, while it isn't urgent."""
         life = self._life
-        calm = life.read and not life.trouble
-        due = later(life.asked_at, READ_EVERY_MS if calm else RETRY_CALMLY_MS)
+        every_ms = READ_EVERY_MS if life.read and not life.trouble else RETRY_CALMLY_MS
+        if life.read and life.known_at < self.free_at():  # not seen unchanged for long enough yet
+            every_ms = min(every_ms, self._binds_ms)
+        due = later(life.asked_at, every_ms)
         first = life.asked_at == NEVER
         return self._ask(request, at) if (first or at >= due) and self._may_ask(at) else []
 
@@ -64,13 +67,15 @@ class Arbitration:
         """Look at the record now."""
         return self._ask(request, at) if self._may_ask(at) else []
 
-    def want(self, term: int, register: Register, request: int, at: Instant) -> list[AskArbiter]:
-        """Try to get, or to renew, its vote for this node in `term`."""
+    def want(
+        self, term: int, register: Register, request: int, at: Instant, *, is_over: bool
+    ) -> list[AskArbiter]:
+        """Try to get, or renew, its vote for this node in `term`; `is_over`: nobody counts what it holds."""
         if not self._may_ask(at):
             return []
         if not self._life.read:
             return self._ask(request, at)
-        if at < self.free_at() or self.highest_term() >= term:
+        if (at < self.free_at() and not is_over) or self.highest_term() >= term:
             return []
         record = ArbiterRecord(register=register, term=term, candidate=self._me)
         return self._ask(request, at, record)

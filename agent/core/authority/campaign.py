@@ -78,7 +78,9 @@ def yield_to(seat: Seat, at: Instant) -> None:
 def _arbiter_is_free(seat: Seat, at: Instant) -> bool:
     """Would it vote for this node? An owner that reaches it has written there a moment ago."""
     arbiter = seat.arbiter
-    return arbiter is not None and arbiter.knows(at, seat.table.grant_ms // 4) and at >= arbiter.free_at()
+    if arbiter is None or not arbiter.knows(at, seat.table.grant_ms // 4):
+        return False
+    return at >= arbiter.free_at() or seat.arbiters_vote_is_over
 
 
 def _look_at_arbiter(seat: Seat, at: Instant) -> list[Effect]:
@@ -113,7 +115,7 @@ def _ask_arbiter(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
         seat.give_up(at)
         seat.pause(at, table.ask_every_ms)
         return []
-    return [*arbiter.want(claim.lease.term, seat.register, table.next_request(), at)]
+    return seat.want_arbiter(claim.lease.term, at)
 
 
 def _win(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:

@@ -115,6 +115,25 @@ class Seat:
         self.life.gave_up = max(self.voter.vote.term, until_term, self.life.gave_up)
         self.voter.released(self.table.me, self.life.gave_up, at)
 
+    @property
+    def arbiters_vote_is_over(self) -> bool:
+        """Has the candidate of the arbiter's record voted for this node in a later term since?
+
+        Then no life of it counts that record again: the vote is durable, and a claim needs one of its own.
+        """
+        record = self.arbiter.record if self.arbiter is not None else None
+        if record is None or record.candidate not in self.table.peers:
+            return False
+        said = self.said(record.candidate)
+        vote = said[1].vote if said is not None else None
+        return vote is not None and vote.candidate == self.table.me and vote.term > record.term
+
+    def want_arbiter(self, term: int, at: Instant) -> list[Effect]:
+        """Ask for the arbiter's vote in that term, if it may be had."""
+        assert self.arbiter is not None, self.name
+        request, over = self.table.next_request(), self.arbiters_vote_is_over
+        return [*self.arbiter.want(term, self.register, request, at, is_over=over)]
+
     def pause(self, at: Instant, ms: int) -> None:
         """No campaign before that; each node waits another while, so that two don't meet for ever."""
         position = self.table.cluster.nodes.index(self.table.me) + 1

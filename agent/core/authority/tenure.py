@@ -73,7 +73,7 @@ def _renew(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
         return []
     if at < renewal_at(seat, claim):
         return seat.look(at)
-    return [*seat.arbiter.want(claim.lease.term, seat.register, seat.table.next_request(), at)]
+    return seat.want_arbiter(claim.lease.term, at)
 
 
 def _rise(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
