@@ -1,7 +1,7 @@
 # Everything starts from `make demo` or `make test`; both set up what they need first.
 # `make test ONLY="tests/spec -k lost"` runs a part of the tests.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench simulate mutants setup lock clean
+.PHONY: help demo test lint bench simulate search mutants setup lock clean
 
 PYTHON := .venv/bin/python
 ONLY ?=
@@ -26,6 +26,9 @@ bench: setup ## Outages, cost and route flips against the budgets
 
 simulate: setup ## Whole clusters with everything going wrong, SEEDS=2000 of them; a failure is shrunk and kept
 	$(PYTHON) -m tests.simulation --seeds $(SEEDS) --scale 100
+
+search: setup ## Every order of events in a small cluster, up to a bound
+	$(PYTHON) -m tests.simulation.search
 
 mutants: setup ## Break the protocol in every known way and see that the simulator notices
 	$(PYTHON) -m tests.simulation.mutants

@@ -58,8 +58,7 @@ class Checkers:
             if ranks != sorted(ranks):
                 self._broken(machine, f"(6) effects out of order: {effects}")
         for name, seat in agent.node.state.quorum.seats.items():
-            holders = self._world.holders(name) if seat.claim is not None else []
-            if len(holders) > 1:
+            if seat.claim is not None and len(holders := self._world.holders(name)) > 1:
                 self._broken(machine, f"(1) {name} is owned by {holders}")
 
     def says(self, machine: Machine, effect: Effect) -> None:

@@ -20,7 +20,7 @@ from tests.simulation.world import World
 
 HEALED_WITHIN = 150  # times G: failures time out, machines boot, campaigns are tried again
 AFTERMATH = 3  # times G: a watchdog that wasn't fed in time may bite yet
-STAYS_FOR = 8  # times G
+STAYS_FOR = 5  # times G
 
 
 @dataclass
@@ -59,7 +59,7 @@ def _live(options: Options, faults: list[Fault]) -> World:
     what.schedule(faults)
     last = faults[-1].at if faults else 0
     try:
-        world.run(last + 5 * options.grant_ms)
+        world.run(last + 3 * options.grant_ms)
         what.heal()
         world.run(AFTERMATH * options.grant_ms)
         bound_ms = HEALED_WITHIN * options.grant_ms

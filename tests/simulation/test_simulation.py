@@ -19,6 +19,18 @@ from tests.simulation.world import World
 
 SEEDS = int(os.environ.get("KAGE_SIMULATION_SEEDS", "4"))  # in each batch
 
+KNOWN = {  # by which seed; `make mutants` looks for all of them, over many seeds
+    "registers_are_kept_before_they_are_on_disk": 0,
+    "votes_are_told_before_they_are_on_disk": 0,
+    "votes_are_not_persisted": 0,
+    "grants_count_from_receipt": 48,
+    "promises_do_not_bind": 67,
+    "a_voter_votes_twice_in_a_term": 207,
+    "in_sync_is_ignored": 37,
+    "the_arbiter_is_taken_at_once": 31,
+    "the_arbiter_is_written_unconditionally": 19,
+}
+
 
 @pytest.mark.parametrize("batch", range(8))
 def test_whatever_breaks_one_node_at_most_owns_it_and_it_is_well_once_all_is(batch: int) -> None:
@@ -82,6 +94,11 @@ def test_a_killed_owner_is_followed_as_soon_as_its_time_and_the_margin_are_over(
     )
     bound_ms = heartbeat.dead_after_ms * 1.01 + healthy.cluster.takeover_margin_ms + 50
     assert healthy.now - killed_at <= bound_ms + healthy.options.grant_ms // 40  # how often it is looked at
+
+
+@pytest.mark.parametrize(("name", "seed"), KNOWN.items())
+def test_a_broken_protocol_is_noticed(name: str, seed: int) -> None:
+    assert mutants.hunt(name, [seed]) is not None
 
 
 def test_a_broken_protocol_is_noticed_and_shrunk_to_a_file_that_fails_again(

@@ -241,7 +241,8 @@ class World:
             self._carry_out(machine, agent, effect)
             if machine.agent is not agent:
                 return
-        self.lifeline.told(machine, agent)
+        if machine.bites_at is not None or machine.occupied:
+            self.lifeline.told(machine, agent)
         agent.deadline = agent.node.next_deadline()
         due = machine.when(agent.deadline)
         if due < agent.tick_due:
@@ -384,10 +385,9 @@ class World:
 
     def holders(self, name: HierarchyId) -> list[NodeId]:
         """The nodes that have authority over it, as each counts itself."""
-        return [
-            each.name
-            for each in self.machines.values()
-            if each.agent is not None
-            and each.agent.node.state.quorum.seats[name].claim is not None
-            and each.agent.node.mind.authority.standing(name, each.clock(self.now)) is Standing.HELD
-        ]
+        return [each.name for each in self.machines.values() if self._holds(each, name)]
+
+    def _holds(self, machine: Machine, name: HierarchyId) -> bool:
+        if machine.agent is None or machine.agent.node.state.quorum.seats[name].claim is None:
+            return False
+        return machine.agent.node.mind.authority.standing(name, machine.clock(self.now)) is Standing.HELD
