@@ -56,7 +56,6 @@ class Stance:
     claims: int = 0  # the term in which the sender owns it and asks to be granted; 0: it doesn't
     gave_up: int = 0  # up to this term the sender will never again count a grant
     vote: VoteRecord | None = None  # the sender's durable vote; whoever it is for is granted
-    kept: bool = False  # the register in the same report is durable there
 
 
 @dataclass(frozen=True, kw_only=True)

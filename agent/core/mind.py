@@ -258,7 +258,7 @@ class Mind:
         why_not = self.why_not_fit(name, at)
         machine = self.machines[name]
         return HierarchyReport(
-            register=self.authority.register(name),
+            register=self.authority.told(name),
             stance=self.authority.stance(name),
             phase=machine.phase,
             probed=machine.probed,

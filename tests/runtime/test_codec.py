@@ -78,9 +78,7 @@ REPORT = Report(
             register=Register(
                 hierarchy=NAME, term=3, revision=9, owner=A, previous=B, held=True, in_sync=(A, B)
             ),
-            stance=Stance(
-                claims=3, gave_up=2, vote=VoteRecord(hierarchy=NAME, term=3, candidate=A), kept=True
-            ),
+            stance=Stance(claims=3, gave_up=2, vote=VoteRecord(hierarchy=NAME, term=3, candidate=A)),
             waits_for=Reason.FENCING,
             phase=Phase.STUCK,
             probed=True,

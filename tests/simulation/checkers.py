@@ -5,8 +5,9 @@
 (2b) while nothing of the hierarchy may run on any other machine (one that was suspended is left out, until
      it has been awake for the margin), and
 (2c) where fencing is required, not while an owner it was taken from may live;
-(3) it starts on no replica outside the newest in_sync that a majority of the voters' disks hold while
-    their votes are its owner's, and
+(3) it starts on no replica outside the newest in_sync: one that names fewer replicas than before is in
+    force when a majority of the voters' disks hold it while their votes are its owner's, one that names
+    more, for they were copied first, when it is on its owner's disk; and
 (4) on none that lacks an acknowledged write;
 (6) effects are ordered: a step persists, says, fences, cancels, acts, answers, tells; and a vote or a
     claim that is told, whether on a heartbeat, in a message or to the arbiter, is on disk by then;
@@ -75,10 +76,9 @@ class Checkers:
                             hierarchy=each.register.hierarchy, term=each.stance.claims, candidate=machine.name
                         )
                         self._is_on_disk(machine, own, "claimed")
-                    if each.stance.kept and each.register != self._register_on_disk(
-                        machine, each.register.hierarchy
-                    ):
-                        self._broken(machine, f"(6) said to be kept, and isn't on disk: {each.register}")
+                    said = each.register
+                    if said.owner is not None and said != self._register_on_disk(machine, said.hierarchy):
+                        self._broken(machine, f"(6) told, and isn't on disk: {said}")
             case Send(to, VoteReply(hierarchy=name, term=term, granted=True)):
                 self._is_on_disk(machine, VoteRecord(hierarchy=name, term=term, candidate=to), "sent")
             case Send(_, VoteRequest(hierarchy=name, term=term)):
@@ -123,7 +123,9 @@ class Checkers:
         )
         record, _ = self._world.arbiter.held.get(register.hierarchy, (None, None))
         votes += record is not None and record.register == register and record.candidate == owner
-        if votes > self._world.cluster.voters // 2:
+        names_more = bool(known.in_sync) and set(register.in_sync) >= set(known.in_sync)
+        copied = names_more and register in self._world.machines[owner].disk.registers
+        if votes > self._world.cluster.voters // 2 or copied:
             self._committed[register.hierarchy] = register
 
     def woke(self, machine: Machine, boots: int) -> None:

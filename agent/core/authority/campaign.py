@@ -99,7 +99,7 @@ def _ask_peers(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
     if at - claim.asked_at < seat.table.ask_every_ms:
         return []
     claim.asked_at = at
-    request = VoteRequest(hierarchy=seat.name, term=claim.lease.term, register=seat.register)
+    request = VoteRequest(hierarchy=seat.name, term=claim.lease.term, register=seat.told_register)
     return [Send(peer, request) for peer in seat.table.alive() if seat.lease(claim).until(peer) <= at]
 
 

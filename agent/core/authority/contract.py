@@ -31,7 +31,10 @@ class Authority(Protocol):
         """May this node run it now?"""
 
     def register(self, hierarchy: HierarchyId) -> Register:
-        """The newest durable register that this node knows."""
+        """The newest register that this node knows."""
+
+    def told(self, hierarchy: HierarchyId) -> Register:
+        """The register as peers may hear it."""
 
     def able(self, at: Instant) -> bool:
         """Could a takeover be made durable, as far as is known?"""

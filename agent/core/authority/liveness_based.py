@@ -44,6 +44,10 @@ class LivenessBased:
         """The newest register that this node knows; its own takeovers only once they are durable."""
         return self._life.registers[hierarchy]
 
+    def told(self, hierarchy: HierarchyId) -> Register:
+        """The same: a release may be told at once, and takeovers are known only once they are durable."""
+        return self._life.registers[hierarchy]
+
     def able(self, at: Instant) -> bool:  # noqa: ARG002 (modes with leases need it)
         """Could a takeover be recorded? Not after a failure, until a write went well."""
         return not self._ledger.failed

@@ -29,7 +29,7 @@ from agent.core.state import OwnershipLife, PeerLife
 def begin_seat(cluster: Cluster, me: NodeId, register: Register, vote: VoteRecord, at: Instant) -> SeatLife:
     """A voter that has just started; what it owned in this boot it asks to be granted anew."""
     binds = binds_ms(cluster.heartbeat.dead_after_ms, cluster.margin_ms)
-    life = SeatLife(fresh(vote, at, binds))
+    life = SeatLife(fresh(vote, at, binds), register)
     if register.owner == me and vote.candidate == me and vote.term >= register.term:
         patience_ms = cluster.heartbeat.dead_after_ms
         life.claim = Claim(
@@ -74,6 +74,10 @@ class QuorumBased:
         """The newest register that this node knows."""
         return self._owned.registers[hierarchy]
 
+    def told(self, hierarchy: HierarchyId) -> Register:
+        """The newest register that is on disk here."""
+        return self._seats[hierarchy].told_register
+
     def stance(self, hierarchy: HierarchyId) -> Stance:
         """What heartbeats say: this node's claim, what it gave up, and its vote."""
         seat = self._seats[hierarchy]
@@ -82,7 +86,6 @@ class QuorumBased:
             claims=claim.lease.term if claim is not None and claim.stage is Stage.OWNING else 0,
             gave_up=seat.life.gave_up,
             vote=seat.told_vote,
-            kept=seat.register_is_durable,
         )
 
     def safe_until(self, hierarchy: HierarchyId) -> Instant:
@@ -122,7 +125,8 @@ class QuorumBased:
         seat.give_up(at)
         if seat.register.owner is None:  # nobody's: that an operator holds it is no new term's business
             return [seat.change(held_back(seat.register))] if held else []
-        persist = seat.change(released(seat.register, successor=successor, held=held))
+        agreed = replace(seat.register, in_sync=seat.life.kept.in_sync)  # not what only this node may know of
+        persist = seat.change(released(agreed, successor=successor, held=held))
         text = "released, and held out of service" if held else f"released to {successor or 'whoever fits'}"
         return [persist, seat.tell(Kind.OWNERSHIP_RELEASED, at, text)]
 
@@ -227,6 +231,7 @@ class QuorumBased:
         """Votes recorded by then are told, and counted."""
         effects = self._ledger.persisted(serial, at)
         for seat in self._seats.values():
+            seat.keep()
             claim = seat.life.claim
             if claim is not None and claim.stage is Stage.OWNING:
                 effects += tenure.adopt_vote(seat, claim)

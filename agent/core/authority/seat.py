@@ -2,7 +2,8 @@
 
 What the steps of an owner (`tenure`), of a candidate (`campaign`) and of a voter (`voting`) share. Keeps:
 - a claim exists only while this node's own vote is for itself;
-- a term that was given up is never counted again in this life, and this life says so.
+- a term that was given up is never counted again in this life, and this life says so;
+- a register is told once it is on disk here: what its teller could forget is believed by nobody.
 """
 
 from __future__ import annotations
@@ -75,6 +76,12 @@ class Seat:
         return self.table.ledger.holds(self.life.voter.register_serial)
 
     @property
+    def told_register(self) -> Register:
+        """As others may hear it: what is on disk, and a release also where the store has failed."""
+        gone = self.table.ledger.failed and self.register.owner is None
+        return self.register if gone or self.register_is_durable else self.life.kept
+
+    @property
     def told_vote(self) -> VoteRecord | None:
         """This node's vote as others may hear it: None while it isn't durable."""
         return self.voter.vote if self.table.ledger.holds(self.life.voter.vote_serial) else None
@@ -107,6 +114,11 @@ class Seat:
         self.life.voter.register_serial = self.table.ledger.next_serial
         return self.table.ledger.record()
 
+    def keep(self) -> None:
+        """A record is on disk: perhaps the register's."""
+        if self.register_is_durable:
+            self.life.kept = self.register
+
     def give_up(self, at: Instant, until_term: int = 0) -> None:
         """End the claim, and never again count a grant of its term."""
         if self.life.claim is None:
@@ -132,7 +144,7 @@ class Seat:
         """Ask for the arbiter's vote in that term, if it may be had."""
         assert self.arbiter is not None, self.name
         request, over = self.table.next_request(), self.arbiters_vote_is_over
-        return [*self.arbiter.want(term, self.register, request, at, is_over=over)]
+        return [*self.arbiter.want(term, self.told_register, request, at, is_over=over)]
 
     def pause(self, at: Instant, ms: int) -> None:
         """No campaign before that; each node waits another while, so that two don't meet for ever."""

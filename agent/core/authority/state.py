@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from agent.core.ids import NEVER, HierarchyId, Instant, NodeId
-from agent.core.messages import ArbiterRecord, VoteRecord, VoteReply
+from agent.core.messages import ArbiterRecord, Register, VoteRecord, VoteReply
 
 
 @dataclass
@@ -90,6 +90,7 @@ class SeatLife:
     """One hierarchy's authority on this node."""
 
     voter: VoterLife
+    kept: Register  # the newest register that is on disk here
     arbiter: ArbitrationLife = field(default_factory=ArbitrationLife)
     claim: Claim | None = None
     gave_up: int = 0  # up to this term this life never again counts a grant

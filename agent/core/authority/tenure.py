@@ -51,7 +51,7 @@ def agreed(seat: Seat) -> bool:
     votes = 1
     for peer in seat.table.peers:
         said = seat.said(peer)
-        if said is not None and said[0] == seat.register and said[1].kept:
+        if said is not None and said[0] == seat.register:
             votes += seat.grants_me(said[1])
     record = seat.arbiter.record if seat.arbiter is not None else None
     if record is not None and record.register == seat.register:

@@ -6,6 +6,8 @@ term is higher; an answer is sent once the vote is on disk, and only if it is st
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.core.authority import campaign
 from agent.core.authority.seat import Seat
 from agent.core.authority.state import Owed, Stage
@@ -21,9 +23,11 @@ def asked(seat: Seat, peer: NodeId, message: VoteRequest, at: Instant) -> list[E
         return []  # an old question
     if not _may_vote(seat, peer, message.term, at):
         term = seat.voter.vote.term
-        return [Send(peer, VoteReply(hierarchy=seat.name, term=term, granted=False, register=seat.register))]
+        return [
+            Send(peer, VoteReply(hierarchy=seat.name, term=term, granted=False, register=seat.told_register))
+        ]
     persist = seat.cast(peer, message.term, at)
-    reply = VoteReply(hierarchy=seat.name, term=message.term, granted=True, register=seat.register)
+    reply = VoteReply(hierarchy=seat.name, term=message.term, granted=True, register=seat.told_register)
     seat.life.owed = Owed(persist.serial, peer, reply)
     return [persist]
 
@@ -38,12 +42,14 @@ def grant(seat: Seat, owner: NodeId, at: Instant) -> list[Effect]:
 
 
 def answer(seat: Seat) -> list[Effect]:
-    """What is owed to a candidate, once the vote is on disk."""
+    """What is owed to a candidate, once the vote is on disk: with the register that is there, too."""
     owed, vote = seat.life.owed, seat.voter.vote
     if owed is None or not seat.table.ledger.holds(owed.serial):
         return []
     seat.life.owed = None
-    return [Send(owed.to, owed.reply)] if (vote.term, vote.candidate) == (owed.reply.term, owed.to) else []
+    if (vote.term, vote.candidate) != (owed.reply.term, owed.to):
+        return []
+    return [Send(owed.to, replace(owed.reply, register=seat.told_register))]
 
 
 def _may_vote(seat: Seat, candidate: NodeId, term: int, at: Instant) -> bool:
