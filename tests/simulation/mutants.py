@@ -347,13 +347,14 @@ def expiry_is_not_looked_at() -> list[Patch]:
 
 
 def hunt(name: str, seeds: Iterable[int]) -> tuple[int, int, str] | None:
-    """The first seed that finds it, how many were tried, and what it broke."""
-    with broken(name):
-        for tried, seed in enumerate(seeds, start=1):
-            chosen = options.draw(seed, scale=SCALE)
-            violation = run.fails(chosen, faults.draw(chosen))
-            if violation is not None:
-                return seed, tried, str(violation).splitlines()[0]
+    """The first seed that finds it and holds without it, how many were tried, and what it broke."""
+    for tried, seed in enumerate(seeds, start=1):
+        chosen = options.draw(seed, scale=SCALE)
+        schedule = faults.draw(chosen)
+        with broken(name):
+            violation = run.fails(chosen, schedule)
+        if violation is not None and run.fails(chosen, schedule) is None:
+            return seed, tried, str(violation).splitlines()[0]
     return None
 
 
