@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from agent.core.effects import Effect, Kind, Notice, Notify, Severity
 from agent.core.events import HeartbeatHeard, PeerLeft, ReportHeard
-from agent.core.ids import Instant, NodeId, PathId, later
+from agent.core.ids import FOREVER, NEVER, Instant, NodeId, PathId, later
 from agent.core.model import Cluster
 from agent.core.state import PathLife, PeerLife
 from agent.core.states import PathState, PeerStanding
@@ -30,6 +30,7 @@ class Liveness:
 
     def __init__(self, peers: dict[NodeId, PeerLife], dead_after_ms: int) -> None:
         self._peers, self._dead_after_ms = peers, dead_after_ms
+        self._quiet_until = NEVER  # before this no path's silence can be long enough
 
     def heard(self, event: HeartbeatHeard) -> list[Effect]:
         """A heartbeat that echoes mine: its path is up and its peer alive."""
@@ -42,6 +43,7 @@ class Liveness:
         path.heard_at = max(path.heard_at, event.at)
         if path.state is PathState.DOWN:
             path.state = PathState.UP
+            self._quiet_until = min(self._quiet_until, later(path.heard_at, self._dead_after_ms))
             effects += self._tell_path(event.at, event.peer, event.path, up=True)
         if peer.incarnation != event.incarnation:  # another life: what the one before said is over
             peer.incarnation, peer.report = event.incarnation, None
@@ -78,6 +80,8 @@ class Liveness:
 
     def tick(self, at: Instant) -> list[Effect]:
         """Notice silences."""
+        if at < self._quiet_until:  # almost always: this is looked at with every event
+            return []
         effects = list[Effect]()
         for name, peer in self._peers.items():
             for path_name, path in peer.paths.items():
@@ -89,6 +93,7 @@ class Liveness:
                 peer.standing, peer.since = PeerStanding.LOST, at
                 text = f"silent on every comm path for {silent_ms} ms"
                 effects.append(_notify(at, Kind.PEER_LOST, Severity.ALARM, name, text, silent_ms))
+        self._quiet_until = self._next_silence()
         return effects
 
     def forgive(self, pause_ms: int) -> None:
@@ -97,15 +102,18 @@ class Liveness:
             for path in peer.paths.values():
                 path.heard_at = later(path.heard_at, pause_ms)
 
-    def next_deadline(self) -> Instant | None:
-        """When the next silence would become a path's or a peer's end."""
+    def next_deadline(self) -> Instant:
+        """Before this no silence can become a path's or a peer's end; FOREVER if nobody is heard."""
+        return self._quiet_until
+
+    def _next_silence(self) -> Instant:
         due = [
             later(path.heard_at, self._dead_after_ms)
             for peer in self._peers.values()
             for path in peer.paths.values()
             if path.state is PathState.UP
         ]
-        return min(due, default=None)
+        return min(due, default=FOREVER)
 
     def _tell_path(self, at: Instant, peer: NodeId, path: PathId, *, up: bool) -> list[Effect]:
         kind = Kind.PATH_UP if up else Kind.PATH_DOWN

@@ -85,9 +85,10 @@ class Node:
     def next_deadline(self) -> Instant:
         """Step with a `Tick` no later than this, even if nothing happens."""
         state = self.state
-        due = [later(state.stepped_at, state.cluster.heartbeat.interval_ms)]
-        if (silence := self._mind.liveness.next_deadline()) is not None:
-            due.append(silence)
+        due = [
+            later(state.stepped_at, state.cluster.heartbeat.interval_ms),
+            self._mind.liveness.next_deadline(),
+        ]
         if (grant := self._mind.authority.next_deadline(state.stepped_at)) is not None:
             due.append(grant)
         due += [by for each in state.hierarchies.values() if (by := each.harmless_by) is not None]
