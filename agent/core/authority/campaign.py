@@ -17,6 +17,7 @@ from agent.core.messages import Register, VoteReply, VoteRequest
 from agent.core.states import Fencing
 
 MOST_DENIALS = 4  # campaigns lost in a row; the pause before the next one grows until then
+MOST_REFUSALS = 5  # by then the pauses of two nodes differ by more than a slow disk takes
 
 
 def begin(seat: Seat, at: Instant) -> list[Effect]:
@@ -65,7 +66,8 @@ def answered(seat: Seat, peer: NodeId, message: VoteReply, at: Instant) -> list[
         seat.lease(claim).granted(peer, claim.since)
     elif not message.granted and message.term >= claim.lease.term:
         seat.give_up(at, until_term=message.term)  # and try again above that
-        seat.pause(at, seat.table.ask_every_ms)
+        seat.pause(at, seat.table.ask_every_ms << seat.life.refusals)  # candidates that meet must part
+        seat.life.refusals = min(seat.life.refusals + 1, MOST_REFUSALS)
     return []
 
 
@@ -126,7 +128,7 @@ def _win(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
     suspect = seat.table.cluster.fencing is not Fencing.NONE
     persist = seat.change(taken(seat.register, seat.table.me, term, suspect=suspect))
     claim.stage, claim.since, claim.serial = Stage.OWNING, at, persist.serial
-    seat.life.denials = 0
+    seat.life.denials = seat.life.refusals = 0
     return [persist, seat.tell(Kind.OWNERSHIP_TAKEN, at, f"a majority granted term {term}")]
 
 

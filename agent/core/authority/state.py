@@ -95,7 +95,8 @@ class SeatLife:
     claim: Claim | None = None
     gave_up: int = 0  # up to this term this life never again counts a grant
     owed: Owed | None = None
-    denials: int = 0  # campaigns lost in a row
+    denials: int = 0  # campaigns in a row that no majority answered
+    refusals: int = 0  # … and that a voter refused
     retry_at: Instant = NEVER  # no campaign before this
 
 
