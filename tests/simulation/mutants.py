@@ -169,21 +169,6 @@ def only_counted_heartbeats_bind() -> list[Patch]:
 
 
 @mutant
-def any_report_counts() -> list[Patch]:
-    """A heartbeat counts with the report at hand, whichever it was sent with."""
-    heard = QuorumBased.heard
-
-    def careless(self: QuorumBased, event: HeartbeatHeard) -> Any:
-        report = self._peers[event.peer].report
-        if report is None:
-            return heard(self, event)
-        same = replace(event, revision=report.revision, incarnation=self._peers[event.peer].incarnation)
-        return heard(self, same)
-
-    return [(QuorumBased, "heard", careless)]
-
-
-@mutant
 def the_arbiter_is_taken_at_once() -> list[Patch]:
     """A candidate doesn't wait until it has seen the record unchanged for as long as a voter is bound."""
     return [(Arbitration, "free_at", lambda self: NEVER)]
@@ -210,16 +195,6 @@ def the_arbiters_vote_counts_from_the_answer() -> list[Patch]:
         return (vote[0], later(event.at, self._binds_ms)) if vote is not None else None
 
     return [(Arbitration, "answered", late)]
-
-
-@mutant
-def what_was_given_up_counts_again() -> list[Patch]:
-    """A vote of a term that was released counts in the next campaign, though it binds nobody."""
-
-    def mine(self: Seat, stance: Stance) -> bool:
-        return stance.vote is not None and stance.vote.candidate == self.table.me
-
-    return [(Seat, "grants_me", mine)]
 
 
 @mutant
