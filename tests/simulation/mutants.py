@@ -28,7 +28,7 @@ from agent.core.authority.voter import Voter
 from agent.core.effects import AskArbiter
 from agent.core.events import HeartbeatHeard
 from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, later
-from agent.core.messages import Register, Stance, VoteRecord, VoteReply
+from agent.core.messages import Register, VoteRecord, VoteReply
 from agent.core.mind import Mind
 from agent.core.placement import Verdict, View
 from agent.core.states import PeerStanding
