@@ -77,7 +77,12 @@ class Checkers:
                         )
                         self._is_on_disk(machine, own, "claimed")
                     said = each.register
-                    if said.owner is not None and said != self._register_on_disk(machine, said.hierarchy):
+                    disk = self._register_on_disk(machine, said.hierarchy)
+                    older = (said.term, said.revision) < (
+                        disk.term,
+                        disk.revision,
+                    )  # a newer one is on its way
+                    if said.owner is not None and said != disk and not older:
                         self._broken(machine, f"(6) told, and isn't on disk: {said}")
             case Send(to, VoteReply(hierarchy=name, term=term, granted=True)):
                 self._is_on_disk(machine, VoteRecord(hierarchy=name, term=term, candidate=to), "sent")
