@@ -28,7 +28,7 @@ KNOWN = {  # by which seed; `make mutants` looks for all of them, over many seed
     "a_voter_votes_twice_in_a_term": 207,
     "in_sync_is_ignored": 37,
     "the_arbiter_is_taken_at_once": 43,
-    "the_arbiter_is_written_unconditionally": 127,
+    "the_arbiter_is_written_unconditionally": 259,
 }
 
 
