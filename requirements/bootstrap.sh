@@ -34,6 +34,8 @@ missing_packages() {
     has mount || echo mount
     # The tests of fencing call Debian's own agents.
     [ -x /usr/sbin/fence_dummy ] || echo fence-agents
+    # The watchdog's numbers are held against the kernel's header.
+    [ -e /usr/include/linux/watchdog.h ] || echo linux-libc-dev
     # The example's applications run under the system's own interpreter.
     [ -x /usr/bin/python3 ] || echo python3
     [ -n "$python" ] || echo python3 python3-venv
