@@ -11,8 +11,9 @@ A kit's invariants:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from agent.core.ids import FOREVER
@@ -151,6 +152,48 @@ class Aws(Protocol):
         """The same, read anew: a network interface may have come or gone."""
 
 
+class NotAgreed(Exception):
+    """No majority could be told which copies of the data are whole: this node isn't the owner."""
+
+
+class Replicas(Protocol):
+    """Whose copies of the hierarchy's data hold every acknowledged write, as voters were told."""
+
+    def in_sync(self) -> tuple[str, ...]:
+        """The nodes, as far as this one knows; (): no copy counts yet."""
+
+    async def agree(self, nodes: Collection[str]) -> None:
+        """Say that exactly these nodes' copies of this resource are whole.
+
+        Returns once nobody who may own the hierarchy later will use any other: only then a write may be
+        acknowledged without the others. A node that is new among them is listed soon after. Waits as long as
+        a majority doesn't answer; raises NotAgreed when this node may not act for the hierarchy any more.
+        """
+
+
+class _NotReplicated:
+    def in_sync(self) -> tuple[str, ...]:
+        return ()
+
+    async def agree(self, nodes: Collection[str]) -> None:
+        raise NotAgreed(f"nobody to agree on the copies of {', '.join(nodes)}")
+
+
+NOT_REPLICATED: Replicas = _NotReplicated()  # for kits that aren't, and where no agent runs
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a resource lives: the cluster around it, and folders of its own."""
+
+    cluster: str = ""
+    nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # those that may run it -> addresses,
+    # the comm path of highest priority first
+    dead_after_ms: int = 2_000  # how long silence may last before a node is lost
+    state_dir: Path = Path("/var/lib/kagemusha")  # what must survive a restart of the machine
+    runtime_dir: Path = Path("/run/kagemusha")  # what must not
+
+
 @dataclass(frozen=True)
 class Tools:
     """What a kit may use; passed in, so that tests can pass in others."""
@@ -160,6 +203,8 @@ class Tools:
     run: Run
     aws: Aws
     authority: Authority = ALWAYS  # over the resource's hierarchy; for `aws.ec2` and the like
+    replicas: Replicas = NOT_REPLICATED  # where the kit is `replicated`
+    site: Site = field(default_factory=Site)
     log: Callable[[str], None] = field(default=lambda _line: None)  # one line to the journal
 
 
@@ -171,6 +216,7 @@ class Kit(ABC, Generic[P]):
     Parameters: ClassVar[type[Any]]  # frozen keyword-only dataclass; see agent.config.reader for its types
     uses_aws: ClassVar[bool] = False  # True: the agent loads its AWS client before it is urgent
     reasserts: ClassVar[bool] = False  # True: a former owner's late call may undo it; see `reassert`
+    replicated: ClassVar[bool] = False  # True: each node has a copy of its data; see `Replicas`
     default_check_interval_ms: ClassVar[int] = 10_000  # where the TOML has no check_interval
 
     def __init__(self, parameters: P, tools: Tools) -> None:
@@ -210,6 +256,24 @@ class Kit(ABC, Generic[P]):
     async def reassert(self) -> None:
         """Say once more what another node's late call may have undone; only where `reasserts`."""
         await self.restore()
+
+    async def attend(self) -> None:
+        """Look after it for as long as it is in service here, until cancelled: then all is left as it is.
+
+        Runs beside `quick_check`, and beside no action that changes the resource. It may return early; when
+        it raises it is begun again after a pause. Default: there is nothing to look after.
+        """
+
+    async def stand_by(self) -> None:
+        """The same for as long as it is certainly out of service here: a copy that another node fills."""
+
+    def details(self) -> Mapping[str, Any]:
+        """What people may want to know of it beyond its state: plain data, from memory; default: nothing."""
+        return {}
+
+    async def control(self, verb: str, arguments: Mapping[str, str]) -> str:  # noqa: ARG002
+        """Do what an operator asks of this kit alone, and say what was done; KitError if it can't be done."""
+        raise self.error(verb, f"the kit {self.kind} has nothing of that name")
 
     async def validate(self) -> list[Finding]:
         """Find in advance what would fail; changes nothing."""

@@ -17,12 +17,14 @@ from agent.core.ids import RequestId
 from agent.core.messages import (
     BringInService,
     Command,
+    Confirm,
     Forward,
     Message,
     Recover,
     Reply,
     Report,
     TakeOutOfService,
+    TrustReplica,
     VoteReply,
     VoteRequest,
 )
@@ -88,6 +90,8 @@ _COMMANDS: dict[str, type[Command]] = {
     "bring-in-service": BringInService,
     "take-out-of-service": TakeOutOfService,
     "recover": Recover,
+    "confirm": Confirm,
+    "trust-replica": TrustReplica,
 }
 _COMMAND_KINDS = {its_type: kind for kind, its_type in _COMMANDS.items()}
 _encode = msgspec.msgpack.Encoder().encode

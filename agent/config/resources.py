@@ -24,6 +24,7 @@ class Kit(Protocol):
     Parameters: ClassVar[type[Any]]
     default_check_interval_ms: ClassVar[int]
     reasserts: ClassVar[bool]
+    replicated: ClassVar[bool]
 
     @classmethod
     def can_check(cls, parameters: Any) -> bool:
@@ -51,6 +52,7 @@ class ResourceDraft:
     can_check: bool
     can_recover: bool
     reasserts: bool
+    replicated: bool
 
     @property
     def ignores_interval(self) -> bool:
@@ -75,6 +77,7 @@ class ResourceDraft:
             recovery_window_ms=self.settings.recovery_window_ms,
             failover=self.settings.failover,
             reasserts=self.reasserts,
+            replicated=self.replicated,
         )
 
     def setup(self) -> ResourceSetup:
@@ -109,6 +112,7 @@ def read_resource(
         can_check=kit is not None and all(map(kit.can_check, parameters.values())),
         can_recover=kit is not None and all(map(kit.can_recover, parameters.values())),
         reasserts=kit is not None and kit.reasserts,
+        replicated=kit is not None and kit.replicated,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.core.ids import ActionId, Instant, NodeId, PathId, RequestId
+from agent.core.ids import ActionId, HierarchyId, Instant, NodeId, PathId, RequestId, Tag
 from agent.core.messages import ArbiterRecord, Command, Message, Report
 from agent.core.model import Cluster
 from agent.core.states import ArbiterOutcome, Outcome
@@ -118,6 +118,16 @@ class FencingEnded:
 
 
 @dataclass(frozen=True)
+class ReplicasChanged:
+    """Exactly these nodes' copies of one resource's data hold every acknowledged write, says its kit here."""
+
+    at: Instant
+    hierarchy: HierarchyId
+    tag: Tag
+    in_sync: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True)
 class ConfigLoaded:
     """A checked configuration replaces the one before; nodes and paths are the same."""
 
@@ -151,6 +161,7 @@ Event = (
     | ArbiterAnswered
     | OutsideProbed
     | FencingEnded
+    | ReplicasChanged
     | ConfigLoaded
     | Tick
     | Stopping

@@ -123,7 +123,19 @@ class Confirm:
     take: bool
 
 
-Command = BringInService | TakeOutOfService | Recover | Confirm
+@dataclass(frozen=True, kw_only=True)
+class TrustReplica:
+    """An operator's word that one node's copy of a hierarchy's data is the truth from now on.
+
+    `first`: only if no copy counts yet. Otherwise what only other copies hold is lost.
+    """
+
+    hierarchy: HierarchyId
+    node: NodeId
+    first: bool
+
+
+Command = BringInService | TakeOutOfService | Recover | Confirm | TrustReplica
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from agent.core.state import (
     OwnershipLife,
     ResourceLife,
 )
-from agent.core.states import PeerStanding, Quorum, Reason, ResourceState
+from agent.core.states import PeerStanding, Quorum, Reason, ResourceState, Trust
 
 RUNS = frozenset({ResourceState.ISP, ResourceState.ISU})
 
@@ -177,11 +177,25 @@ class Mind:
             return "a resource can't be removed here"
         if not self.authority.able(at):
             return f"its store can't be written: {self.state.ownership.store_failed}"
-        in_sync = self.authority.register(name).in_sync
-        if in_sync and self.state.me not in in_sync:
-            return f"its replica lacks writes that {', '.join(in_sync)} may have"
+        if self.trust(name, at) is Trust.IN_SYNC and (why := self.why_not_in_sync(name)):
+            return why
         failure = self.failure(name, at)
         return f"{failure.tag} failed here: {failure.why}" if failure else ""
+
+    def why_not_in_sync(self, name: HierarchyId) -> str:
+        """What the register has against this node's copy of the data; empty: nothing, or there is none."""
+        in_sync = self.authority.register(name).in_sync
+        if self.state.me in in_sync:
+            return ""
+        if in_sync:
+            return f"its replica lacks writes that {', '.join(in_sync)} may have"
+        replicated = self.machines[name].spec.replicated
+        return f"no node's replica of {', '.join(replicated)} counts yet" if replicated else ""
+
+    def trust(self, name: HierarchyId, at: Instant) -> Trust:
+        """Why this node's copy of the data may be used: the register, unless an operator said more."""
+        trusting = self.machines[name].life.trusting
+        return trusting.trust if trusting is not None and at < trusting.until else Trust.IN_SYNC
 
     def failure(self, name: HierarchyId, at: Instant) -> Failure | None:
         """A failure to run the hierarchy that is still held against this node."""

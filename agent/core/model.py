@@ -37,6 +37,7 @@ class Resource:
     recovery_window_ms: int = 3_600_000  # … within this long are a failover
     failover: bool = True  # a failure that can't be mended here moves the hierarchy
     reasserts: bool = False  # others may undo it late (an API without compare-and-set): say it again
+    replicated: bool = False  # it holds data of which each node has a copy of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,11 @@ class Hierarchy:
     def rank(self, node: NodeId) -> int:
         """0 for the node of highest priority."""
         return self.nodes.index(node)
+
+    @property
+    def replicated(self) -> tuple[Tag, ...]:
+        """The resources whose data each node has a copy of."""
+        return tuple(each.tag for each in self.resources if each.replicated)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from agent.core import gates
+from agent.core import gates, replicas
 from agent.core.authority.contract import Standing
 from agent.core.commands import expire, forwarded, given, replied
 from agent.core.effects import CancelAction, Durable, Effect, Kind, Publish, SayGoodbye, Severity, in_order
@@ -28,6 +28,7 @@ from agent.core.events import (
     PeerLeft,
     Persisted,
     PersistFailed,
+    ReplicasChanged,
     ReportHeard,
     Stopping,
     Tick,
@@ -110,6 +111,8 @@ class Node:
                 return gates.outside_probed(mind, event)
             case FencingEnded():
                 return gates.fencing_ended(mind, event)
+            case ReplicasChanged():
+                return replicas.changed(mind, event)
             case ReportHeard():
                 return self._hear_report(event)
             case PeerLeft():

@@ -104,6 +104,7 @@ def try_again(machine: HierarchyMachine) -> None:
 def _as_owner(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
     life, name = machine.life, machine.spec.name
     life.free_since = life.wanted_until = life.harmless_by = life.confirming = life.waits_for = None
+    life.trusting = None  # the register of this term says it now
     if mind.left_in_good_order(name):
         return mind.authority.attend(name, attended=True)
     waits_for, effects = gates.clear_suspects(mind, name, at)
@@ -125,6 +126,8 @@ def _run(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
     if life.goal is not Goal.UP:
         if life.goal is Goal.PROBE and not machine.all_active and not life.settled:
             return []  # a restarted agent looks around first: a peer may have taken it over meanwhile
+        if machine.is_down and mind.why_not_in_sync(name):  # it ran on without its own copy
+            return mind.authority.release(name, at, successor=mind.next_node(name, at), held=False)
         return _take_up(machine, at)
     if life.trouble is not None:
         return fail_over(mind, machine, life.trouble, at)
@@ -166,6 +169,7 @@ def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> li
     life, name, effects = machine.life, machine.spec.name, list[Effect]()
     register = mind.authority.register(name)
     life.leaving, life.trouble, life.harmless_by = None, None, None
+    life.replicas.clear()
     foreign = register.owner is not None or register.held
     if register.owner == mind.state.me and machine.is_down and mind.state.cluster.quorum is Quorum.MAJORITY:
         return mind.authority.release(name, at, successor=None, held=False)
@@ -210,7 +214,7 @@ def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Ef
     machine.life.waits_for, effects = gates.before_seeking(mind, name, reason, at)
     if machine.life.waits_for is not None:
         return effects
-    effects += mind.authority.seek(name, at)
+    effects += mind.authority.seek(name, at, mind.trust(name, at))
     if mind.authority.standing(name, at) is Standing.NONE:
         machine.life.waits_for = Reason.VOTES
         return effects

@@ -14,7 +14,7 @@ from agent.core.effects import Failure
 from agent.core.ids import NEVER, ActionId, HierarchyId, Instant, NodeId, PathId, RequestId, Tag
 from agent.core.messages import Register, Report
 from agent.core.model import Cluster
-from agent.core.states import Action, PathState, PeerStanding, Reason
+from agent.core.states import Action, PathState, PeerStanding, Reason, Trust
 
 
 @dataclass
@@ -109,6 +109,14 @@ class Confirming:
 
 
 @dataclass
+class Trusting:
+    """An operator's word that this node's copy of the data may be used; good until then."""
+
+    trust: Trust
+    until: Instant
+
+
+@dataclass
 class HierarchyLife:
     """One hierarchy on this node."""
 
@@ -132,6 +140,8 @@ class HierarchyLife:
     confirming: Confirming | None = None
     waits_for: Reason | None = None  # what keeps this node, whose turn it is, from taking or starting it
     harmless_by: Instant | None = None  # without authority: everything must be down here by then
+    replicas: dict[Tag, tuple[NodeId, ...]] = field(default_factory=dict)  # as kits here last said
+    trusting: Trusting | None = None
 
 
 @dataclass

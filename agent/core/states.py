@@ -110,6 +110,14 @@ class Fencing(Enum):
     REQUIRED = "required"  # nothing is started before there is evidence that it is harmless
 
 
+class Trust(Enum):
+    """What says that a node's copy of replicated data may be used."""
+
+    IN_SYNC = "in_sync"  # the register: it holds every acknowledged write
+    FIRST = "first"  # an operator: no copy counts yet, and this one shall be the first
+    FORCED = "forced"  # an operator: whatever the register says; what only other copies hold is lost
+
+
 class Reason(Enum):
     """Why a node takes a hierarchy or leaves it alone."""
 

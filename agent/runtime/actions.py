@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from agent.core.effects import StartAction
@@ -24,6 +24,10 @@ _journal = logging.getLogger(__name__)
 _OF_HEALTH = {Health.OK: Outcome.OK, Health.FAILED: Outcome.FAILED, Health.UNKNOWN: Outcome.UNKNOWN}
 
 
+async def _at_once(_tag: Tag) -> None:
+    """Where kits have no duties."""
+
+
 class Actions:
     """The actions in progress on this node."""
 
@@ -32,8 +36,10 @@ class Actions:
         group: asyncio.TaskGroup,
         clock_ms: Callable[[], Instant],
         finished: Callable[[ActionFinished], None],
+        idle: Callable[[Tag], Awaitable[None]] = _at_once,
     ) -> None:
         self._group, self._clock_ms, self._finished = group, clock_ms, finished
+        self._idle = idle  # returns when nothing else is done for a resource
         self._kits: Mapping[Tag, Kit[Any]] = {}
         self._in_progress: dict[ActionId, asyncio.Event] = {}  # set: it shall end early
         self._followers: set[asyncio.Task[None]] = set()
@@ -73,6 +79,7 @@ class Actions:
         if cancelled.is_set():
             self._tell(order, Outcome.CANCELLED, "")
             return
+        await self._idle(order.tag)
         task = asyncio.create_task(_perform(kit, order.action), name=f"kit of {order.tag}")
         early = asyncio.create_task(cancelled.wait())
         try:

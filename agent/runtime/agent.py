@@ -36,18 +36,20 @@ from agent.core.effects import (
     StartAction,
 )
 from agent.core.events import CommandGiven, ConfigLoaded, Event, Persisted, PersistFailed, Stopping, Tick
-from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, RequestId
+from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, RequestId, Tag
 from agent.core.messages import Command
 from agent.core.mind import Mind
 from agent.core.node import Node
 from agent.fencing.myself import fence_myself
 from agent.runtime.actions import Actions
 from agent.runtime.clock import boot_id, boottime_ms
+from agent.runtime.duties import Duties
 from agent.runtime.journal import Journal
 from agent.runtime.kitbox import KitBox
 from agent.runtime.lifeline import Lifeline
 from agent.runtime.noticelog import NoticeLog
 from agent.runtime.outside import Outside
+from agent.runtime.replicas import Agreements
 from agent.runtime.store import Store, StoreError
 
 AGREE_LIMIT_S = 2.0  # for peers to know what stays in service here when the agent stops
@@ -77,7 +79,10 @@ class Agent:
         )
         self.node: Node | None = None  # until `open`
         self.running = asyncio.Event()
-        self._kits = KitBox(me, config, runtime_dir, self.log_line, self._time_left_ms)
+        self._agreements = Agreements(self.feed, boottime_ms)
+        self._kits = KitBox(
+            me, config, runtime_dir, self.log_line, self._time_left_ms, self._agreements.of, state_dir
+        )
         self.outside = Outside(me, config, boottime_ms, self.feed)
         self.lifeline = Lifeline(config, runtime_dir / "guard", boottime_ms, self.tell)
         self._may_act_until: dict[HierarchyId, Instant] = {}
@@ -94,6 +99,7 @@ class Agent:
         self._answers: dict[RequestId, asyncio.Future[Answer]] = {}
         self._requests = 0
         self._actions: Actions | None = None
+        self._duties: Duties | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._fencing: asyncio.Task[None] | None = None
 
@@ -113,7 +119,9 @@ class Agent:
             await self.lifeline.start()
             async with asyncio.TaskGroup() as group:
                 self._tasks = group
-                self._actions = Actions(group, boottime_ms, self.feed)
+                self._duties = Duties(group, self._duty_broke)
+                self._duties.use(self._kits.made)
+                self._actions = Actions(group, boottime_ms, self.feed, self._duties.suspended)
                 self._actions.use(self._kits.made)
                 workers = [
                     group.create_task(work, name=name)
@@ -135,6 +143,7 @@ class Agent:
                     raise self._defect
                 await self._leave()
                 self._actions.abandon()
+                self._duties.abandon()
                 for task in (*workers, self._fencing):
                     if task is not None:
                         task.cancel()
@@ -193,7 +202,9 @@ class Agent:
         Raises KitBroken; then the one before stays.
         """
         assert self._actions is not None
+        assert self._duties is not None
         self._actions.use(self._kits.make(config))
+        self._duties.use(self._kits.made)
         self.config = config
         self.comm.config_digest = config.digest
         self.outside.use(config)
@@ -214,6 +225,9 @@ class Agent:
         effects = node.step(event)
         self._journal.after(event, effects)
         self._say_how_long(node.mind, event.at)
+        if self._duties is not None:
+            self._duties.see(node.mind)
+        self._agreements.stepped(node.mind)
         for effect in effects:
             self._perform(effect)
 
@@ -222,6 +236,10 @@ class Agent:
         self.lifeline.set(mind.harmless_by())
         for name in mind.machines:
             self._may_act_until[name] = mind.may_act_until(name, at)
+
+    def _duty_broke(self, tag: Tag, text: str) -> None:
+        notice = Notice(at=boottime_ms(), kind=Kind.DUTY_BROKE, severity=Severity.WARNING, text=text, tag=tag)
+        self.notices.add(notice)
 
     def _time_left_ms(self, hierarchy: HierarchyId) -> int:
         return self._may_act_until.get(hierarchy, NEVER) - boottime_ms()

@@ -10,11 +10,12 @@ from typing import Any
 
 from agent.aws.errors import AwsError
 from agent.aws.session import AwsSession
-from agent.config.model import Config, ResourceSetup
+from agent.config.model import Config
 from agent.core.ids import FOREVER, HierarchyId, NodeId, Tag
+from agent.core.model import Hierarchy
 from agent.core.states import Quorum
 from agent.runtime.process import Runner
-from recovery_kits.contract import Kit, Tools
+from recovery_kits.contract import NOT_REPLICATED, Kit, Replicas, Site, Tools
 from recovery_kits.registry import kits
 
 _log = logging.getLogger(__name__)
@@ -36,6 +37,11 @@ class HierarchyAuthority:
         return self.time_left_ms(self.hierarchy)
 
 
+def none_replicated(_hierarchy: HierarchyId, _tag: Tag) -> Replicas:
+    """The copies where no agent runs: nothing can be agreed."""
+    return NOT_REPLICATED
+
+
 def always(_hierarchy: HierarchyId) -> int:
     """The time left where no authority is asked for: it never runs out."""
     return FOREVER
@@ -55,8 +61,11 @@ class KitBox:
         runtime_dir: Path,
         log_line: Callable[[str, str], None],
         time_left_ms: Callable[[HierarchyId], int] = always,
+        replicas_of: Callable[[HierarchyId, Tag], Replicas] = none_replicated,
+        state_dir: Path = Path("/var/lib/kagemusha"),
     ) -> None:
         self._me, self._log_line, self._time_left_ms = me, log_line, time_left_ms
+        self._replicas_of, self._state_dir, self._runtime_dir = replicas_of, state_dir, runtime_dir
         self._run = Runner(runtime_dir / "output")
         self._aws = AwsSession(
             config.aws.region,
@@ -72,7 +81,7 @@ class KitBox:
         Raises KitBroken; then everything is as before.
         """
         self.made = {
-            resource.tag: self._make_one(config.resources[resource.tag], hierarchy.name)
+            resource.tag: self._make_one(config, hierarchy, resource.tag)
             for hierarchy in config.cluster.hierarchies
             for resource in hierarchy.resources
             if self._me in config.resources[resource.tag].parameters
@@ -92,19 +101,37 @@ class KitBox:
         """Let threads go."""
         self._aws.close()
 
-    def _make_one(self, setup: ResourceSetup, hierarchy: HierarchyId) -> Kit[Any]:
+    def _make_one(self, config: Config, hierarchy: Hierarchy, tag: Tag) -> Kit[Any]:
+        setup = config.resources[tag]
+
         def log(line: str) -> None:
             self._log_line(setup.tag, line)
 
-        authority = HierarchyAuthority(hierarchy, self._time_left_ms)
         tools = Tools(
-            tag=setup.tag, node=self._me, run=self._run, aws=self._aws, authority=authority, log=log
+            tag=tag,
+            node=self._me,
+            run=self._run,
+            aws=self._aws,
+            authority=HierarchyAuthority(hierarchy.name, self._time_left_ms),
+            replicas=self._replicas_of(hierarchy.name, tag),
+            site=self._site(config, hierarchy),
+            log=log,
         )
         try:
             return self._kinds[setup.kit](setup.parameters[self._me], tools)
         except Exception as error:  # somebody else's code runs here: anything may come out
             why = f"{type(error).__name__}: {error}"
             raise KitBroken(f"{setup.tag}: the kit {setup.kit} can't be made: {why}") from error
+
+    def _site(self, config: Config, hierarchy: Hierarchy) -> Site:
+        paths = sorted(config.paths, key=lambda path: path.priority)
+        return Site(
+            cluster=config.cluster.name,
+            nodes={node: tuple(str(path.addresses[node]) for path in paths) for node in hierarchy.nodes},
+            dead_after_ms=config.cluster.heartbeat.dead_after_ms,
+            state_dir=self._state_dir / "kits",
+            runtime_dir=self._runtime_dir / "kits",
+        )
 
 
 def connect_timeout_ms(config: Config) -> int:

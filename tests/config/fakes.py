@@ -25,6 +25,7 @@ class AddressKit:
     summary: ClassVar[str] = "An address on a device"
     default_check_interval_ms: ClassVar[int] = 10_000
     reasserts: ClassVar[bool] = True
+    replicated: ClassVar[bool] = False
     Parameters: ClassVar[type[Any]] = AddressParameters
 
     @classmethod
@@ -58,6 +59,7 @@ class ScriptKit:
     summary: ClassVar[str] = "Anything with scripts"
     default_check_interval_ms: ClassVar[int] = 30_000
     reasserts: ClassVar[bool] = False
+    replicated: ClassVar[bool] = False
     Parameters: ClassVar[type[Any]] = ScriptParameters
 
     @classmethod

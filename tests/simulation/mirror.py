@@ -62,18 +62,14 @@ class Mirror:
         held = authority.standing(self.name, machine.clock(world.now)) is Standing.HELD
         if not held or agent.node.state.stopping or not authority.agreed(self.name):
             return
-        in_sync = authority.register(
-            self.name
-        ).in_sync  # nobody's until the very first owner says: all are empty
-        legs = self._legs.setdefault(machine.name, set(in_sync or self._nodes))
-        legs -= {leg for leg in legs - set(in_sync or legs) if not self._takes(machine, leg)}
+        in_sync = authority.register(self.name).in_sync
+        legs = self._legs.setdefault(machine.name, set(in_sync))
+        legs -= {leg for leg in legs - set(in_sync) if not self._takes(machine, leg)}
         for back in [node for node in self._nodes if node not in legs and self._takes(machine, node)]:
             self.behind -= {back} - ({back} if machine.name in self.behind else set())
             world.counts["replicas copied"] += 1
             legs.add(back)
-        listed = tuple(
-            node for node in self._nodes if node in legs and (not in_sync or self._takes(machine, node))
-        )
+        listed = tuple(node for node in self._nodes if node in legs and self._takes(machine, node))
         if listed != in_sync:
             world.counts["replicas dropped"] += len(listed) < len(in_sync)
             world.amend(machine, agent, self.name, listed)

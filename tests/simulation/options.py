@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
-from agent.core import commands, endings, gates, reconcile
+from agent.core import commands, endings, gates, reconcile, verbs
 from agent.core.authority import arbitration, ledger
 from agent.core.ids import HierarchyId, NodeId, PathId, Tag
 from agent.core.model import Cluster, CommPath, Confirmation, Heartbeat, Hierarchy, Limits, Resource
@@ -18,7 +18,8 @@ MOST_DRIFT = 45  # of ten thousand: two clocks run apart by at most 0.9 %, withi
 SCALES = (1, 10, 100)  # of the balanced preset (250 ms and 2 s), and of every time in the core with it
 _TIMES = (
     (arbitration, ("READ_EVERY_MS", "RETRY_MS", "RETRY_CALMLY_MS")),
-    (commands, ("FORWARD_LIMIT_MS", "WANTED_FOR_MS")),
+    (commands, ("FORWARD_LIMIT_MS",)),
+    (verbs, ("WANTED_FOR_MS",)),
     (endings, ("RETRY_FIRST_MS", "RETRY_MOST_MS")),
     (gates, ("PROBE_LIMIT_MS", "FENCE_AGAIN_MS")),
     (ledger, ("RETRY_MS",)),
@@ -78,7 +79,7 @@ def draw(seed: int, *, scale: int = 0, most_faults: int = 25) -> Options:
         isolation_check=random.random() < 0.3,
         startup_grace_ms=grant_ms * 4,
     )
-    return Options(
+    options = Options(
         seed=seed,
         cluster=cluster,
         scale=scale,
@@ -90,6 +91,7 @@ def draw(seed: int, *, scale: int = 0, most_faults: int = 25) -> Options:
         faults=random.randint(1, most_faults),
         fault_every_ms=int(grant_ms * random.choice((0.3, 1, 3))),
     )
+    return replace(options, cluster=_replicated(cluster)) if options.mirrored else options
 
 
 @contextmanager
@@ -103,6 +105,15 @@ def scaled(scale: int) -> Iterator[None]:
     finally:
         for module, name, ms in before:
             setattr(module, name, ms)
+
+
+def _replicated(cluster: Cluster) -> Cluster:
+    """The same, each hierarchy on a replicated resource."""
+
+    def on_replicas(spec: Hierarchy) -> Hierarchy:
+        return replace(spec, resources=(replace(spec.resources[0], replicated=True), *spec.resources[1:]))
+
+    return replace(cluster, hierarchies=tuple(map(on_replicas, cluster.hierarchies)))
 
 
 def _hierarchy(

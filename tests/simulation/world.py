@@ -12,10 +12,10 @@ from random import Random
 from typing import Any
 
 from agent.core.authority.contract import Standing
-from agent.core.authority.quorum import QuorumBased
 from agent.core.effects import (
     AskArbiter,
     CancelAction,
+    Durable,
     Effect,
     Fence,
     FenceMyself,
@@ -37,11 +37,13 @@ from agent.core.events import (
     OutsideProbed,
     Persisted,
     PersistFailed,
+    ReplicasChanged,
     Stopping,
     Tick,
 )
 from agent.core.ids import ActionId, HierarchyId, NodeId, RequestId
-from agent.core.messages import Command
+from agent.core.messages import Command, Register
+from agent.core.model import Cluster
 from agent.core.node import Node
 from agent.core.states import Action, Outcome
 from tests.simulation.arbiter import Arbiter
@@ -80,6 +82,8 @@ class World:
         for name in self.machines:
             self.at(self._random.randrange(options.grant_ms), self.start, name)
         if options.mirrored:
+            for machine in self.machines.values():
+                machine.disk = _all_in_sync(options.cluster)
             for mirror in self.mirrors.values():
                 self.at(options.grant_ms, mirror.turn)
 
@@ -217,10 +221,8 @@ class World:
 
     def amend(self, machine: Machine, agent: Agent, name: HierarchyId, in_sync: tuple[NodeId, ...]) -> None:
         """The mirror's owner changes with whom it is in sync."""
-        authority = agent.node.mind.authority
-        assert isinstance(authority, QuorumBased)
-        for effect in authority.amend(name, in_sync=in_sync):
-            self._carry_out(machine, agent, effect)
+        tag = self.cluster.hierarchy(name).replicated[0]
+        self.step(machine, agent, ReplicasChanged(machine.clock(self.now), name, tag, in_sync))
 
     def die(self, machine: Machine, of: str) -> None:
         """A reset; it boots again later."""
@@ -391,3 +393,9 @@ class World:
         if machine.agent is None or machine.agent.node.state.quorum.seats[name].claim is None:
             return False
         return machine.agent.node.mind.authority.standing(name, machine.clock(self.now)) is Standing.HELD
+
+
+def _all_in_sync(cluster: Cluster) -> Durable:
+    """What an operator began with: every copy is whole."""
+    registers = (Register(hierarchy=each.name, in_sync=each.nodes) for each in cluster.hierarchies)
+    return Durable(registers=tuple(registers))

@@ -14,13 +14,13 @@ from agent.core.authority.state import Claim, LeaseLife, Stage
 from agent.core.effects import Effect, Kind, Send, Severity
 from agent.core.ids import Instant, NodeId
 from agent.core.messages import Register, VoteReply, VoteRequest
-from agent.core.states import Fencing
+from agent.core.states import Fencing, Trust
 
 MOST_DENIALS = 4  # campaigns lost in a row; the pause before the next one grows until then
 MOST_REFUSALS = 5  # by then the pauses of two nodes differ by more than a slow disk takes
 
 
-def begin(seat: Seat, at: Instant) -> list[Effect]:
+def begin(seat: Seat, at: Instant, trust: Trust) -> list[Effect]:
     """Begin a campaign, unless a promise, an earlier defeat or the lack of a majority stands against it."""
     table, register = seat.table, seat.register
     if seat.life.claim is not None or table.ledger.failed:
@@ -38,6 +38,7 @@ def begin(seat: Seat, at: Instant) -> list[Effect]:
         since=at,
         despite_hold=register.held,
         despite_owner=register.unattended,
+        trust=trust,
     )
     return [seat.cast(table.me, term, at)]
 
@@ -126,7 +127,8 @@ def _win(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
         return _lose(seat, at, why)
     term = claim.lease.term
     suspect = seat.table.cluster.fencing is not Fencing.NONE
-    persist = seat.change(taken(seat.register, seat.table.me, term, suspect=suspect))
+    register = taken(seat.register, seat.table.me, term, suspect=suspect, trust=claim.trust)
+    persist = seat.change(register)
     claim.stage, claim.since, claim.serial = Stage.OWNING, at, persist.serial
     seat.life.denials = seat.life.refusals = 0
     return [persist, seat.tell(Kind.OWNERSHIP_TAKEN, at, f"a majority granted term {term}")]
@@ -134,7 +136,7 @@ def _win(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
 
 def _forbidden(newest: Register, claim: Claim, me: NodeId) -> str:
     """Why a node that won may not own it all the same; empty if it may."""
-    if newest.in_sync and me not in newest.in_sync:
+    if newest.in_sync and me not in newest.in_sync and claim.trust is not Trust.FORCED:
         return "this node's replica isn't in sync"
     if newest.held and not claim.despite_hold:
         return "an operator holds it out of service"

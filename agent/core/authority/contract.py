@@ -13,6 +13,7 @@ from agent.core.effects import Effect, Persist
 from agent.core.events import ArbiterAnswered, HeartbeatHeard
 from agent.core.ids import HierarchyId, Instant, NodeId
 from agent.core.messages import Register, Stance, VoteReply, VoteRequest
+from agent.core.states import Trust
 
 
 class Standing(Enum):
@@ -42,8 +43,8 @@ class Authority(Protocol):
     def pass_time(self, at: Instant) -> list[Effect]:
         """What time alone brings about."""
 
-    def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:
-        """Try to become the owner."""
+    def seek(self, hierarchy: HierarchyId, at: Instant, trust: Trust = Trust.IN_SYNC) -> list[Effect]:
+        """Try to become the owner; `trust` says why this node's copy of replicated data may be used."""
 
     def release(
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
@@ -52,6 +53,9 @@ class Authority(Protocol):
 
     def attend(self, hierarchy: HierarchyId, *, attended: bool) -> list[Effect]:
         """The owner's agent looks after it again, or is about to stop while its services run."""
+
+    def amend(self, hierarchy: HierarchyId, *, in_sync: tuple[NodeId, ...]) -> list[Effect]:
+        """The owner says which copies hold every acknowledged write; in force once it is `agreed`."""
 
     def clear(self, hierarchy: HierarchyId, harmless: NodeId) -> list[Effect]:
         """The owner knows that a node from which it was taken runs nothing of it any more."""

@@ -19,6 +19,7 @@ from agent.core.ids import FOREVER, HierarchyId, Instant, NodeId
 from agent.core.messages import Register, Stance, VoteReply, VoteRequest
 from agent.core.model import Cluster
 from agent.core.state import OwnershipLife, Pending
+from agent.core.states import Trust
 
 
 class LivenessBased:
@@ -56,10 +57,15 @@ class LivenessBased:
         """Only a store that failed waits for time to pass."""
         return self._ledger.retry(at)
 
-    def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:  # noqa: ARG002 (likewise)
+    def seek(
+        self,
+        hierarchy: HierarchyId,
+        at: Instant,  # noqa: ARG002 (likewise)
+        trust: Trust = Trust.IN_SYNC,
+    ) -> list[Effect]:
         """Become the owner as soon as that is on disk."""
         register = self._life.registers[hierarchy]
-        return self._own(taken(register, self._me, register.term + 1))
+        return self._own(taken(register, self._me, register.term + 1, trust=trust))
 
     def release(
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
@@ -75,6 +81,10 @@ class LivenessBased:
     def attend(self, hierarchy: HierarchyId, *, attended: bool) -> list[Effect]:
         """The owner's agent looks after it again, or is about to stop."""
         return self._amend(replace(self._life.registers[hierarchy], unattended=not attended))
+
+    def amend(self, hierarchy: HierarchyId, *, in_sync: tuple[NodeId, ...]) -> list[Effect]:
+        """The owner says which copies hold every acknowledged write."""
+        return self._amend(replace(self._life.registers[hierarchy], in_sync=in_sync))
 
     def clear(self, hierarchy: HierarchyId, harmless: NodeId) -> list[Effect]:
         """In this mode fences come before the takeover; what is left says only that it was one."""

@@ -24,6 +24,7 @@ from agent.core.ids import FOREVER, NEVER, HierarchyId, Instant, NodeId, later
 from agent.core.messages import Register, Stance, VoteRecord, VoteReply, VoteRequest
 from agent.core.model import Cluster
 from agent.core.state import OwnershipLife, PeerLife
+from agent.core.states import Trust
 
 
 def begin_seat(cluster: Cluster, me: NodeId, register: Register, vote: VoteRecord, at: Instant) -> SeatLife:
@@ -113,9 +114,9 @@ class QuorumBased:
             times += _deadlines(seat)
         return min((each for each in times if each > at), default=FOREVER)
 
-    def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:
+    def seek(self, hierarchy: HierarchyId, at: Instant, trust: Trust = Trust.IN_SYNC) -> list[Effect]:
         """Begin a campaign if no promise and no earlier defeat stands against it."""
-        return campaign.begin(self._seats[hierarchy], at)
+        return campaign.begin(self._seats[hierarchy], at, trust)
 
     def release(
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool

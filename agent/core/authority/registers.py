@@ -14,6 +14,7 @@ from dataclasses import replace
 from agent.core.ids import NodeId
 from agent.core.messages import Register
 from agent.core.model import Hierarchy
+from agent.core.states import Trust
 
 
 def is_newer(one: Register, other: Register, hierarchy: Hierarchy) -> bool:
@@ -27,8 +28,18 @@ def _weight(register: Register, hierarchy: Hierarchy) -> tuple[int, int, bool, i
     return (register.term, register.revision, register.held, last - rank, register.owner or "")
 
 
-def taken(register: Register, me: NodeId, term: int, *, suspect: bool = False) -> Register:
-    """The register after `me` takes the hierarchy over; `suspect`: an owner that it is taken from."""
+def taken(
+    register: Register,
+    me: NodeId,
+    term: int,
+    *,
+    suspect: bool = False,
+    trust: Trust = Trust.IN_SYNC,
+) -> Register:
+    """The register after `me` takes the hierarchy over.
+
+    `suspect`: an owner that it is taken from. `trust`: other than IN_SYNC, and the copy of `me` alone counts.
+    """
     owner, suspects = register.owner, register.suspects
     if suspect and owner is not None and owner not in {me, *suspects}:
         suspects = (*suspects, owner)
@@ -39,6 +50,7 @@ def taken(register: Register, me: NodeId, term: int, *, suspect: bool = False) -
         owner=me,
         previous=None,
         suspects=suspects,
+        in_sync=register.in_sync if trust is Trust.IN_SYNC else (me,),
         successor=None,
         held=False,
         unattended=False,

@@ -7,6 +7,7 @@ from enum import Enum
 
 from agent.core.ids import NEVER, HierarchyId, Instant, NodeId
 from agent.core.messages import ArbiterRecord, Register, VoteRecord, VoteReply
+from agent.core.states import Trust
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Claim:
     since: Instant  # of the stage
     despite_hold: bool = False  # an operator asked for it though it was held out of service
     despite_owner: bool = False  # … or said that the owner, whose agent was stopped, is off
+    trust: Trust = Trust.IN_SYNC  # … or said that this node's copy of the data is the truth
     asked_at: Instant = NEVER  # ASKING: when the peers were last asked
     serial: int = 0  # OWNING: of the record that holds the register of this term
     renewed: bool = False  # OWNING: a majority granted it in this life of the agent
