@@ -6,12 +6,22 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import pytest
 
 from agent.core.events import HeartbeatHeard, MessageHeard, PeerLeft, ReportHeard
 from agent.core.ids import PathId, RequestId
-from agent.core.messages import BringInService, Forward, Message, Recover, Reply
+from agent.core.messages import (
+    BringInService,
+    Command,
+    Confirm,
+    Forward,
+    Message,
+    Recover,
+    Reply,
+    TrustReplica,
+)
 from agent.core.model import Heartbeat
 from tests.comm.world import (
     ENI_0,
@@ -122,15 +132,19 @@ async def test_messages_of_every_kind_arrive_in_order_and_between_any_two_of_thr
             request=RequestId("r3"),
             command=Recover(hierarchy=garoon, tag=report(1).hierarchies[0].resources[0].tag),
         ),
+        Forward(request=RequestId("r4"), command=Confirm(hierarchy=garoon, take=True)),
+        Forward(request=RequestId("r5"), command=TrustReplica(hierarchy=garoon, node=B, first=False)),
         Reply(request=RequestId("r1"), accepted=False, text="拒否: no node is eligible"),
     ]
+    commands = {type(each.command) for each in messages if isinstance(each, Forward)}
+    assert commands == set(get_args(Command))
     async with running(*agents):
         await until(lambda: all(len(agent.comm.peer_info()) == 2 for agent in agents))
         for message in messages:
             a.comm.send(B, message)
             c.comm.send(B, message)
             b.comm.send(C, message)
-        await until(lambda: len(b.got(MessageHeard)) == 8 and len(c.got(MessageHeard)) == 4)
+        await until(lambda: len(b.got(MessageHeard)) == 12 and len(c.got(MessageHeard)) == 6)
         assert [event.message for event in b.got(MessageHeard) if event.peer == A] == messages
         assert [event.message for event in b.got(MessageHeard) if event.peer == C] == messages
         assert {event.peer for event in c.got(MessageHeard)} == {B}

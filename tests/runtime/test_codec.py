@@ -22,6 +22,7 @@ from agent.core.events import (
     PeerLeft,
     Persisted,
     PersistFailed,
+    ReplicasChanged,
     ReportHeard,
     Stopping,
     Tick,
@@ -42,6 +43,7 @@ from agent.core.messages import (
     ResourceReport,
     Stance,
     TakeOutOfService,
+    TrustReplica,
     VoteRecord,
     VoteReply,
     VoteRequest,
@@ -112,6 +114,7 @@ COMMANDS: list[Command] = [
     TakeOutOfService(hierarchy=NAME),
     Recover(hierarchy=NAME, tag=TAG, here_only=True),
     Confirm(hierarchy=NAME, take=False),
+    TrustReplica(hierarchy=NAME, node=A, first=True),
 ]
 REGISTER = Register(hierarchy=NAME, term=4, revision=11, owner=B, unattended=True, suspects=(A,))
 MESSAGES: list[Message] = [
@@ -129,6 +132,7 @@ EVENTS: list[Event] = [
     ),
     OutsideProbed(AT, 1, 3),
     FencingEnded(AT, B, fenced=True, text="i-0abc is stopped"),
+    ReplicasChanged(AT, NAME, TAG, (A, B)),
     ReportHeard(AT, B, 1, REPORT),
     PeerLeft(AT, B, 1),
     *(MessageHeard(AT, B, message) for message in MESSAGES),
