@@ -1,20 +1,26 @@
 # Everything starts from `make demo` or `make test`; both set up what they need first.
 # `make test ONLY="tests/spec -k lost"` runs a part of the tests.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench simulate search mutants setup lock clean
+.PHONY: help demo test test-lab lab lint bench simulate search mutants setup lock clean
 
 PYTHON := .venv/bin/python
 ONLY ?=
 SEEDS ?= 2000
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST)
 
 demo: setup ## Two nodes and an arbiter; the active one is killed, cut off, parted from the other; about a minute
 	$(PYTHON) -m tests.demo
 
-test: lint ## Format, lint, types, and all tests, those with real agents included
+test: lint lab ## Format, lint, types, and all tests, those with real agents included
 	$(PYTHON) -m pytest $(ONLY)
+
+test-lab: lab ## The tests in virtual machines alone
+	$(PYTHON) -m pytest tests/lab
+
+lab: setup ## What virtual machines of the tests boot, under build/lab (as root; Debian)
+	$(PYTHON) -m tests.lab.image
 
 lint: setup ## Format, lint and types alone
 	$(PYTHON) -m ruff format --check .

@@ -32,6 +32,12 @@ missing_packages() {
     has nft || echo nftables
     { has unshare && has nsenter && has setpriv; } || echo util-linux
     has mount || echo mount
+    # The virtual machines of tests/lab, which only root can start.
+    if [ "$(id -u)" = 0 ]; then
+        has qemu-system-x86_64 || echo qemu-system-x86 qemu-system-common
+        has mke2fs || echo e2fsprogs
+        has depmod || echo kmod
+    fi
     # The tests of fencing call Debian's own agents.
     [ -x /usr/sbin/fence_dummy ] || echo fence-agents
     # The watchdog's numbers are held against the kernel's header.

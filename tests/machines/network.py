@@ -13,7 +13,7 @@ from ipaddress import IPv4Interface
 from itertools import permutations
 from typing import Literal
 
-from tests.machines.machine import Machine
+from tests.machines.machine import Machine, Runs
 
 METADATA_ADDRESS = "169.254.169.254"
 
@@ -68,15 +68,11 @@ class Network:
             )
 
     def plug_in(self, machine: Machine) -> None:
-        """Connect a freshly booted machine; its first device has the default route.
-
-        What is sent from a device's own address leaves by that device, as ec2-net-utils sets it up.
-        """
-        _configure(machine, {"conf/all/rp_filter": 0, "conf/default/rp_filter": 0})
+        """Connect a freshly booted machine."""
         pid = machine.pid_in_outer()
-        for table, device in enumerate(self._devices[machine.name], start=1):
+        for device in self._devices[machine.name]:
             subnet = _subnet(machine.name, device.name)
-            port = f"{subnet}.p"
+            port = _port(subnet)
             # After a power cut the kernel takes the old wire away in its own time.
             self._vpc.run("ip", "link", "delete", port, check=False)
             _ip(
@@ -84,6 +80,26 @@ class Network:
                 f"link add {port} type veth peer name {device.name} address {device.mac} netns {pid}",
                 f"link set {port} master {subnet} up",
             )
+        self.set_up(machine)
+
+    def add_taps(self, machine: str) -> tuple[str, ...]:
+        """For a virtual machine: the VPC's ends of its devices' wires, which its hypervisor opens."""
+        subnets = [_subnet(machine, device.name) for device in self._devices[machine]]
+        for subnet in subnets:
+            _ip(
+                self._vpc,
+                f"tuntap add {_port(subnet)} mode tap",
+                f"link set {_port(subnet)} master {subnet} up",
+            )
+        return tuple(_port(subnet) for subnet in subnets)
+
+    def set_up(self, machine: Runs) -> None:
+        """Give the devices of a connected machine their addresses; the first has the default route.
+
+        What is sent from a device's own address leaves by that device, as ec2-net-utils sets it up.
+        """
+        _configure(machine, {"conf/all/rp_filter": 0, "conf/default/rp_filter": 0})
+        for table, device in enumerate(self._devices[machine.name], start=1):
             gateway = f"via {device.gateway.ip} dev {device.name}"
             _ip(
                 machine,
@@ -139,6 +155,10 @@ def _subnet(machine: str, device: str) -> str:
     return f"{machine}-{device}"
 
 
+def _port(subnet: str) -> str:
+    return f"{subnet}.p"
+
+
 def _chain(hook: str, device_key: str, metadata_key: str, faults: list[Fault]) -> list[str]:
     rules = []
     for fault in faults:
@@ -149,10 +169,10 @@ def _chain(hook: str, device_key: str, metadata_key: str, faults: list[Fault]) -
     return [head, f"ip {metadata_key} {METADATA_ADDRESS} accept", *rules, "}"]
 
 
-def _ip(machine: Machine, *commands: str) -> None:
+def _ip(machine: Runs, *commands: str) -> None:
     machine.run("ip", "-batch", "-", stdin="\n".join(commands) + "\n")
 
 
-def _configure(machine: Machine, settings: Mapping[str, int]) -> None:
+def _configure(machine: Runs, settings: Mapping[str, int]) -> None:
     script = "".join(f"echo {value} > /proc/sys/net/ipv4/{key}\n" for key, value in settings.items())
     machine.run("sh", "-ec", script)
