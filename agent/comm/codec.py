@@ -15,6 +15,7 @@ from agent.comm.keys import KEY_ID_BYTES, MAX_KEYS
 from agent.comm.wire import BadDatagram, Reason
 from agent.core.ids import RequestId
 from agent.core.messages import (
+    AskKit,
     BringInService,
     Command,
     Confirm,
@@ -92,6 +93,7 @@ _COMMANDS: dict[str, type[Command]] = {
     "recover": Recover,
     "confirm": Confirm,
     "trust-replica": TrustReplica,
+    "ask-kit": AskKit,
 }
 _COMMAND_KINDS = {its_type: kind for kind, its_type in _COMMANDS.items()}
 _encode = msgspec.msgpack.Encoder().encode

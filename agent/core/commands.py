@@ -5,9 +5,11 @@ Keeps: a command is answered once, by the node that got it, within `FORWARD_LIMI
 
 from __future__ import annotations
 
-from agent.core.effects import Answer, Effect, Kind, Send, Severity
+from agent.core.effects import Answer, ControlKit, Effect, Kind, Send, Severity
+from agent.core.events import KitAnswered
 from agent.core.ids import Instant, NodeId, RequestId, later
 from agent.core.messages import (
+    AskKit,
     BringInService,
     Command,
     Confirm,
@@ -18,8 +20,8 @@ from agent.core.messages import (
     TrustReplica,
 )
 from agent.core.mind import Mind, notice
-from agent.core.state import ForwardedCommand
-from agent.core.verbs import Done, HandOn, carry_out
+from agent.core.state import AskedKit, ForwardedCommand
+from agent.core.verbs import Done, HandOn, LetKitAnswer, carry_out
 
 FORWARD_LIMIT_MS = 5_000
 _VERBS: dict[type[Command], str] = {
@@ -28,7 +30,9 @@ _VERBS: dict[type[Command], str] = {
     Recover: "recover",
     Confirm: "confirm",
     TrustReplica: "mirror",
+    AskKit: "kit",
 }
+DETAILS = "details"  # what every kit can be asked: nothing is done, so nothing is told
 
 
 def given(mind: Mind, request: RequestId, command: Command, at: Instant) -> list[Effect]:
@@ -36,6 +40,8 @@ def given(mind: Mind, request: RequestId, command: Command, at: Instant) -> list
     match carry_out(mind, command, at):
         case Done(accepted, text, effects):
             return [*effects, _told(command, text, at), Answer(request, accepted, text)]
+        case LetKitAnswer(asked):
+            return [_let_answer(mind, request, asked, mind.state.me)]
         case HandOn(to):
             until = later(at, FORWARD_LIMIT_MS)
             mind.state.forwarded[request] = ForwardedCommand(to=to, until=until)
@@ -48,9 +54,23 @@ def forwarded(mind: Mind, sender: NodeId, message: Forward, at: Instant) -> list
         case Done(accepted, text, effects):
             reply = Reply(request=message.request, accepted=accepted, text=text)
             return [*effects, _told(message.command, text, at), Send(sender, reply)]
+        case LetKitAnswer(asked):
+            return [_let_answer(mind, message.request, asked, sender)]
         case HandOn(to):
             text = f"{mind.state.me} thinks that {to} must do it; ask again in a moment"
             return [Send(sender, Reply(request=message.request, accepted=False, text=text))]
+
+
+def kit_answered(mind: Mind, event: KitAnswered) -> list[Effect]:
+    """A kit here answered an operator of this node, or of another."""
+    asked = mind.state.asked_kits.pop(event.request)
+    command, accepted, text = asked.command, event.accepted, event.text
+    told = (
+        [] if command.verb == DETAILS else [_told(command, f"{command.verb} {command.tag}: {text}", event.at)]
+    )
+    if asked.by == mind.state.me:
+        return [*told, Answer(event.request, accepted, text)]
+    return [*told, Send(asked.by, Reply(request=event.request, accepted=accepted, text=text))]
 
 
 def replied(mind: Mind, message: Reply) -> list[Effect]:
@@ -69,6 +89,11 @@ def expire(mind: Mind, at: Instant) -> list[Effect]:
         Answer(request, accepted=False, text=f"{to} didn't answer; see `kage status`, then ask again")
         for request, to in late
     ]
+
+
+def _let_answer(mind: Mind, request: RequestId, command: AskKit, by: NodeId) -> Effect:
+    mind.state.asked_kits[request] = AskedKit(by, command)
+    return ControlKit(request, command.tag, command.verb, command.arguments)
 
 
 def _told(command: Command, text: str, at: Instant) -> Effect:

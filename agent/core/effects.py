@@ -90,6 +90,16 @@ class StartAction:
 
 
 @dataclass(frozen=True)
+class ControlKit:
+    """Have a kit do what an operator asks; exactly one `KitAnswered(request)` comes back within seconds."""
+
+    request: RequestId
+    tag: Tag
+    verb: str
+    arguments: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class CancelAction:
     """End an action early; `ActionFinished` still comes back."""
 
@@ -202,6 +212,7 @@ Effect = (
     | ProbeOutside
     | SayGoodbye
     | StartAction
+    | ControlKit
     | CancelAction
     | FenceMyself
     | Fence
@@ -220,6 +231,7 @@ _RANK: dict[type, int] = {
     Fence: 2,
     CancelAction: 3,
     StartAction: 4,
+    ControlKit: 4,
     Answer: 5,
     Notify: 6,
 }

@@ -118,6 +118,16 @@ class FencingEnded:
 
 
 @dataclass(frozen=True)
+class KitAnswered:
+    """What a kit said to what an operator asked of it."""
+
+    at: Instant
+    request: RequestId
+    accepted: bool
+    text: str
+
+
+@dataclass(frozen=True)
 class ReplicasChanged:
     """Exactly these nodes' copies of one resource's data hold every acknowledged write, says its kit here."""
 
@@ -161,6 +171,7 @@ Event = (
     | ArbiterAnswered
     | OutsideProbed
     | FencingEnded
+    | KitAnswered
     | ReplicasChanged
     | ConfigLoaded
     | Tick

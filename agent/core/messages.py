@@ -135,7 +135,18 @@ class TrustReplica:
     first: bool
 
 
-Command = BringInService | TakeOutOfService | Recover | Confirm | TrustReplica
+@dataclass(frozen=True, kw_only=True)
+class AskKit:
+    """An operator asks something of one resource's kit on one node: nothing that the core decides."""
+
+    hierarchy: HierarchyId
+    tag: Tag
+    node: NodeId | None  # None: wherever it is in service
+    verb: str
+    arguments: tuple[tuple[str, str], ...] = ()  # names and values
+
+
+Command = BringInService | TakeOutOfService | Recover | Confirm | TrustReplica | AskKit
 
 
 @dataclass(frozen=True, kw_only=True)

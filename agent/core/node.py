@@ -12,7 +12,7 @@ from typing import assert_never
 
 from agent.core import gates, replicas
 from agent.core.authority.contract import Standing
-from agent.core.commands import expire, forwarded, given, replied
+from agent.core.commands import expire, forwarded, given, kit_answered, replied
 from agent.core.effects import CancelAction, Durable, Effect, Kind, Publish, SayGoodbye, Severity, in_order
 from agent.core.endings import finish
 from agent.core.events import (
@@ -23,6 +23,7 @@ from agent.core.events import (
     Event,
     FencingEnded,
     HeartbeatHeard,
+    KitAnswered,
     MessageHeard,
     OutsideProbed,
     PeerLeft,
@@ -111,6 +112,8 @@ class Node:
                 return gates.outside_probed(mind, event)
             case FencingEnded():
                 return gates.fencing_ended(mind, event)
+            case KitAnswered():
+                return kit_answered(mind, event)
             case ReplicasChanged():
                 return replicas.changed(mind, event)
             case ReportHeard():

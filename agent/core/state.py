@@ -12,7 +12,7 @@ from enum import Enum
 from agent.core.authority.state import QuorumLife
 from agent.core.effects import Failure
 from agent.core.ids import NEVER, ActionId, HierarchyId, Instant, NodeId, PathId, RequestId, Tag
-from agent.core.messages import Register, Report
+from agent.core.messages import AskKit, Register, Report
 from agent.core.model import Cluster
 from agent.core.states import Action, PathState, PeerStanding, Reason, Trust
 
@@ -191,6 +191,14 @@ class ForwardedCommand:
     until: Instant
 
 
+@dataclass(frozen=True)
+class AskedKit:
+    """What a kit here was asked, and the node whose operator waits for the answer."""
+
+    by: NodeId
+    command: AskKit
+
+
 @dataclass
 class NodeState:
     """One node's whole mind."""
@@ -206,6 +214,7 @@ class NodeState:
     fences: dict[NodeId, FenceLife] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     forwarded: dict[RequestId, ForwardedCommand] = field(default_factory=dict)
+    asked_kits: dict[RequestId, AskedKit] = field(default_factory=dict)
     next_action: int = 1
     published: Report | None = None
     stopping: bool = False

@@ -11,6 +11,7 @@ from agent.core import gates
 from agent.core.effects import Effect, Kind, Send, Severity
 from agent.core.ids import HierarchyId, Instant, NodeId, RequestId, later
 from agent.core.messages import (
+    AskKit,
     BringInService,
     Command,
     Confirm,
@@ -45,7 +46,14 @@ class HandOn:
     to: NodeId
 
 
-def carry_out(mind: Mind, command: Command, at: Instant) -> Done | HandOn:
+@dataclass(frozen=True)
+class LetKitAnswer:
+    """A kit here does it, and answers."""
+
+    command: AskKit
+
+
+def carry_out(mind: Mind, command: Command, at: Instant) -> Done | HandOn | LetKitAnswer:
     """Do it here, or say who must."""
     if command.hierarchy not in mind.machines:
         return Done(accepted=False, text=f"there is no hierarchy called {command.hierarchy}")
@@ -60,6 +68,8 @@ def carry_out(mind: Mind, command: Command, at: Instant) -> Done | HandOn:
             return _confirm(mind, command, at)
         case TrustReplica():
             return _trust(mind, command, at)
+        case AskKit():
+            return _ask_kit(mind, command)
 
 
 def _bring_in_service(mind: Mind, command: BringInService, at: Instant) -> Done | HandOn:
@@ -247,6 +257,21 @@ def _against_trust(mind: Mind, register: Register, *, first: bool) -> str:
     if first and in_sync:
         return f"the replica of {', '.join(in_sync)} counts already"
     return "" if first or in_sync else "no replica counts yet; begin with: kage mirror create"
+
+
+def _ask_kit(mind: Mind, command: AskKit) -> Done | HandOn | LetKitAnswer:
+    name, me = command.hierarchy, mind.state.me
+    spec, owner = mind.machines[name].spec, mind.authority.register(name).owner
+    if all(each.tag != command.tag for each in spec.resources):
+        return _refuse(f"{name} has no resource called {command.tag}")
+    node = command.node or owner
+    if node is None:
+        return _refuse(f"{name} is in service nowhere; name a node")
+    if node not in spec.nodes:
+        return _refuse(f"{node} isn't one of its nodes: {', '.join(spec.nodes)}")
+    if node == me:
+        return LetKitAnswer(command)
+    return HandOn(node) if _alive(mind, node) else _refuse(f"{node} is {_standing(mind, node)}")
 
 
 def _asks(mind: Mind, peer: NodeId, name: HierarchyId) -> bool:

@@ -21,6 +21,7 @@ from agent.core.effects import (
     Answer,
     AskArbiter,
     CancelAction,
+    ControlKit,
     Effect,
     Fence,
     FenceMyself,
@@ -43,6 +44,7 @@ from agent.core.node import Node
 from agent.fencing.myself import fence_myself
 from agent.runtime.actions import Actions
 from agent.runtime.clock import boot_id, boottime_ms
+from agent.runtime.controls import Controls
 from agent.runtime.duties import Duties
 from agent.runtime.journal import Journal
 from agent.runtime.kitbox import KitBox
@@ -100,6 +102,7 @@ class Agent:
         self._requests = 0
         self._actions: Actions | None = None
         self._duties: Duties | None = None
+        self._controls: Controls | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._fencing: asyncio.Task[None] | None = None
 
@@ -120,9 +123,9 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 self._tasks = group
                 self._duties = Duties(group, self._duty_broke)
-                self._duties.use(self._kits.made)
                 self._actions = Actions(group, boottime_ms, self.feed, self._duties.suspended)
-                self._actions.use(self._kits.made)
+                self._controls = Controls(group, boottime_ms, self.feed)
+                self._use_kits()
                 workers = [
                     group.create_task(work, name=name)
                     for name, work in (
@@ -142,8 +145,8 @@ class Agent:
                 if self._defect is not None:
                     raise self._defect
                 await self._leave()
-                self._actions.abandon()
-                self._duties.abandon()
+                for each in (self._actions, self._duties, self._controls):
+                    each.abandon()
                 for task in (*workers, self._fencing):
                     if task is not None:
                         task.cancel()
@@ -201,10 +204,8 @@ class Agent:
 
         Raises KitBroken; then the one before stays.
         """
-        assert self._actions is not None
-        assert self._duties is not None
-        self._actions.use(self._kits.make(config))
-        self._duties.use(self._kits.made)
+        self._kits.make(config)
+        self._use_kits()
         self.config = config
         self.comm.config_digest = config.digest
         self.outside.use(config)
@@ -236,6 +237,11 @@ class Agent:
         self.lifeline.set(mind.harmless_by())
         for name in mind.machines:
             self._may_act_until[name] = mind.may_act_until(name, at)
+
+    def _use_kits(self) -> None:
+        for each in (self._actions, self._duties, self._controls):
+            if each is not None:
+                each.use(self._kits.made)
 
     def _duty_broke(self, tag: Tag, text: str) -> None:
         notice = Notice(at=boottime_ms(), kind=Kind.DUTY_BROKE, severity=Severity.WARNING, text=text, tag=tag)
@@ -279,6 +285,9 @@ class Agent:
                 self._actions.start(effect)
             case CancelAction(action):
                 self._actions.cancel(action)
+            case ControlKit():
+                if self._controls is not None:
+                    self._controls.start(effect)
             case FenceMyself(reason):
                 if self._fencing is None:
                     fence = fence_myself(reason, self.config.self_fence)

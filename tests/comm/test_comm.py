@@ -11,8 +11,9 @@ from typing import get_args
 import pytest
 
 from agent.core.events import HeartbeatHeard, MessageHeard, PeerLeft, ReportHeard
-from agent.core.ids import PathId, RequestId
+from agent.core.ids import PathId, RequestId, Tag
 from agent.core.messages import (
+    AskKit,
     BringInService,
     Command,
     Confirm,
@@ -134,6 +135,12 @@ async def test_messages_of_every_kind_arrive_in_order_and_between_any_two_of_thr
         ),
         Forward(request=RequestId("r4"), command=Confirm(hierarchy=garoon, take=True)),
         Forward(request=RequestId("r5"), command=TrustReplica(hierarchy=garoon, node=B, first=False)),
+        Forward(
+            request=RequestId("r6"),
+            command=AskKit(
+                hierarchy=garoon, tag=Tag("fs"), node=None, verb="pause", arguments=(("node", "db-02"),)
+            ),
+        ),
         Reply(request=RequestId("r1"), accepted=False, text="拒否: no node is eligible"),
     ]
     commands = {type(each.command) for each in messages if isinstance(each, Forward)}
@@ -144,7 +151,7 @@ async def test_messages_of_every_kind_arrive_in_order_and_between_any_two_of_thr
             a.comm.send(B, message)
             c.comm.send(B, message)
             b.comm.send(C, message)
-        await until(lambda: len(b.got(MessageHeard)) == 12 and len(c.got(MessageHeard)) == 6)
+        await until(lambda: len(b.got(MessageHeard)) == 14 and len(c.got(MessageHeard)) == 7)
         assert [event.message for event in b.got(MessageHeard) if event.peer == A] == messages
         assert [event.message for event in b.got(MessageHeard) if event.peer == C] == messages
         assert {event.peer for event in c.got(MessageHeard)} == {B}

@@ -17,6 +17,7 @@ from agent.core.events import (
     Event,
     FencingEnded,
     HeartbeatHeard,
+    KitAnswered,
     MessageHeard,
     OutsideProbed,
     PeerLeft,
@@ -30,6 +31,7 @@ from agent.core.events import (
 from agent.core.ids import ActionId, HierarchyId, Instant, NodeId, PathId, RequestId, Tag
 from agent.core.messages import (
     ArbiterRecord,
+    AskKit,
     BringInService,
     Command,
     Confirm,
@@ -115,6 +117,7 @@ COMMANDS: list[Command] = [
     Recover(hierarchy=NAME, tag=TAG, here_only=True),
     Confirm(hierarchy=NAME, take=False),
     TrustReplica(hierarchy=NAME, node=A, first=True),
+    AskKit(hierarchy=NAME, tag=TAG, node=B, verb="pause", arguments=(("node", "a"),)),
 ]
 REGISTER = Register(hierarchy=NAME, term=4, revision=11, owner=B, unattended=True, suspects=(A,))
 MESSAGES: list[Message] = [
@@ -132,6 +135,7 @@ EVENTS: list[Event] = [
     ),
     OutsideProbed(AT, 1, 3),
     FencingEnded(AT, B, fenced=True, text="i-0abc is stopped"),
+    KitAnswered(AT, REQUEST, accepted=True, text="paused"),
     ReplicasChanged(AT, NAME, TAG, (A, B)),
     ReportHeard(AT, B, 1, REPORT),
     PeerLeft(AT, B, 1),

@@ -19,6 +19,7 @@ from agent.core.effects import (
     Answer,
     AskArbiter,
     CancelAction,
+    ControlKit,
     Effect,
     Fence,
     FenceMyself,
@@ -48,7 +49,7 @@ STAGES: tuple[tuple[type, ...], ...] = (
     (Publish, Send, AskArbiter, ProbeOutside, SayGoodbye),
     (FenceMyself, Fence),
     (CancelAction,),
-    (StartAction,),
+    (StartAction, ControlKit),
     (Answer,),
     (Notify,),
 )

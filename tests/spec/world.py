@@ -13,6 +13,7 @@ from random import Random
 from agent.core.effects import (
     Answer,
     CancelAction,
+    ControlKit,
     Durable,
     Effect,
     Fence,
@@ -32,6 +33,7 @@ from agent.core.events import (
     ConfigLoaded,
     Event,
     FencingEnded,
+    KitAnswered,
     OutsideProbed,
     Persisted,
     PersistFailed,
@@ -237,6 +239,9 @@ class World:
                 self._act(machine, agent, effect)
             case CancelAction(action):
                 self.at(self.now + KILL_MS, lambda: self._end(machine, agent, action, Outcome.CANCELLED, ""))
+            case ControlKit(request, tag, verb):
+                text = f"{verb} of {tag} on {machine.name}"
+                self.deliver(machine, agent, 5, lambda: self._answer(machine, agent, request, text))
             case FenceMyself():
                 self.fenced.append(machine.name)
                 self.power_off(machine.name)
@@ -255,6 +260,9 @@ class World:
             self.power_off(node)
         text = f"{node} is off" if self.fence_works else f"{node} is not fenced: throttled"
         self.step(machine, agent, FencingEnded(machine.clock(self.now), node, self.fence_works, text))
+
+    def _answer(self, machine: Machine, agent: Agent, request: RequestId, text: str) -> None:
+        self.step(machine, agent, KitAnswered(machine.clock(self.now), request, accepted=True, text=text))
 
     def _persist(self, machine: Machine, agent: Agent) -> None:
         """One write at a time; of those that wait only the newest is written."""
