@@ -1,0 +1,185 @@
+"""What an NBD session promises: what is asked for, or one clear error in time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Literal
+
+import pytest
+
+from recovery_kits.mirror.nbd import Flag, NbdError
+from recovery_kits.mirror.negotiation import greet, negotiate
+from tests.kits.mirror.nbd_servers import (
+    ACK,
+    GREETING,
+    IMAGE_BYTES,
+    REFUSED_UNKNOWN,
+    Place,
+    answer,
+    export,
+    free_port,
+    saying,
+)
+
+PATIENT_S, HASTY_S = 20.0, 0.3
+
+
+async def negotiation_with(
+    script: bytes, *, limit_s: float = PATIENT_S, then: Literal["close", "silence", "repeat"] = "close"
+) -> None:
+    with saying(script, then=then) as port:
+        (await negotiate("127.0.0.1", port, "dir1", limit_s=limit_s)).close()
+
+
+def test_an_export_is_agreed_on_and_read_before_the_kernel_gets_it(place: Place) -> None:
+    async def scenario() -> None:
+        leg = place.export()
+        await place.server(leg).start()
+        async with await negotiate("127.0.0.1", leg.port, "dir1", limit_s=PATIENT_S) as session:
+            assert session.size_bytes == IMAGE_BYTES
+            assert Flag.FLUSH | Flag.FUA in session.flags
+            assert not (Flag.READ_ONLY | Flag.TRIM) & session.flags
+            image = place.image.read_bytes()
+            for offset, length in (
+                (0, 4_096),
+                (511, 2),
+                (1_000, 2_500_000),
+                (IMAGE_BYTES, 0),
+                (0, IMAGE_BYTES),
+            ):
+                assert await session.read(offset, length) == image[offset : offset + length]
+
+    asyncio.run(scenario())
+
+
+def test_a_detached_socket_stands_at_a_message_s_start_and_sends_nothing_late(place: Place) -> None:
+    async def scenario() -> socket.socket:
+        leg = place.export()
+        await place.server(leg).start()
+        session = await negotiate("127.0.0.1", leg.port, "dir1", limit_s=PATIENT_S)
+        await session.read(0, 512)
+        sock = session.detach(user_timeout_ms=5_000)
+        session.close()
+        with pytest.raises(NbdError, match="the session is closed"):
+            await session.read(0, 512)
+        return sock
+
+    with asyncio.run(scenario()) as sock:
+        assert sock.getblocking()
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5_000
+        assert struct.unpack("ii", sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)) == (1, 0)
+        sock.settimeout(PATIENT_S)
+        sock.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, 77, 512, 512))
+        found = b""
+        while len(found) < 16 + 512:
+            found += sock.recv(16 + 512 - len(found))
+        assert found == struct.pack(">IIQ", 0x67446698, 0, 77) + (1).to_bytes(4, "big") * 128
+
+
+def test_an_unknown_export_is_refused_in_the_server_s_words(place: Place) -> None:
+    async def scenario() -> None:
+        leg = place.export()
+        await place.server(leg).start()
+        with pytest.raises(
+            NbdError, match=rf"^127\.0\.0\.1:{leg.port}/dir2: the server refused: 'Export unk"
+        ):
+            await negotiate("127.0.0.1", leg.port, "dir2", limit_s=PATIENT_S)
+
+    asyncio.run(scenario())
+
+
+def test_where_nobody_listens_the_system_s_reason_is_told() -> None:
+    with pytest.raises(NbdError, match="Connection refused") as caught:
+        asyncio.run(negotiate("127.0.0.1", free_port(), "dir1", limit_s=PATIENT_S))
+    assert caught.value.errno != 0
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (b"", "closed the connection"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no NBD server"),
+        (b"NBDMAGIC\x00\x00\x42\x02\x81\x86\x12\x53" + bytes(136), "no NBD server of the newstyle"),
+        (GREETING[:17], "closed the connection"),
+        (GREETING[:16] + b"\x00\x00", "too old"),
+        (GREETING, "closed the connection"),
+        (GREETING + bytes(20), "something else than the answer to an option"),
+        (GREETING + struct.pack(">QIII", 0x3E889045565A9, 6, ACK, 0), "something else than the answer"),
+        (GREETING + answer(ACK), "without saying the export's size"),
+        (GREETING + export(4_096)[:-1], "closed the connection"),
+        (GREETING + answer(3, b"\x00\x00" + bytes(8)), "in 10 bytes instead of 12"),
+        (GREETING + answer(3, b"\x00\x00" + bytes(900)), "in 902 bytes instead of 12"),
+        (GREETING + export(1 << 63), "has 9223372036854775808 bytes"),
+        (GREETING + answer(3, b"x"), "closed the connection"),
+        (GREETING + answer(REFUSED_UNKNOWN, b"\xff" * 4_000), "refused: '\N{REPLACEMENT CHARACTER}{200}'"),
+        (GREETING + answer(ACK, length=4_097), "4097 bytes long"),
+        (GREETING + answer(3, length=0xFFFFFFFF), "4294967295 bytes long"),
+        (GREETING + 40 * export(4_096), "32 answers"),
+    ],
+)
+def test_a_broken_server_gives_one_clear_error(script: bytes, reason: str) -> None:
+    with pytest.raises(NbdError, match=rf"^127\.0\.0\.1:\d+/dir1: .*{reason}"):
+        asyncio.run(negotiation_with(script))
+
+
+@pytest.mark.parametrize("script", [b"", GREETING, GREETING + export(4_096), GREETING + export(4_096)[:9]])
+def test_a_silent_server_is_waited_for_no_longer_than_the_limit(script: bytes) -> None:
+    with pytest.raises(NbdError, match=r"no answer within 0\.3 s"):
+        asyncio.run(negotiation_with(script, limit_s=HASTY_S, then="silence"))
+
+
+def test_a_server_that_talks_without_an_end_is_left_within_the_limit() -> None:
+    with pytest.raises(NbdError, match=r"no answer within 0\.3 s"):
+        asyncio.run(negotiation_with(b"N", limit_s=HASTY_S, then="repeat"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (b"", "closed the connection"),
+        (bytes(16), "something else than the answer to a read"),
+        (struct.pack(">IIQ", 0x67446698, 0, 2) + bytes(512), "something else than the answer to a read"),
+        (struct.pack(">IIQ", 0x67446698, 5, 1), "can't read 512 bytes from 1024: Input/output error"),
+        (struct.pack(">IIQ", 0x67446698, 0, 1) + bytes(511), "closed the connection"),
+    ],
+)
+def test_a_read_that_goes_wrong_ends_the_session(reply: bytes, reason: str) -> None:
+    async def scenario() -> None:
+        with saying(GREETING + export(4_096) + answer(ACK) + reply) as port:
+            session = await negotiate("127.0.0.1", port, "dir1", limit_s=PATIENT_S)
+            with pytest.raises(NbdError, match=reason):
+                await session.read(1_024, 512)
+            with pytest.raises(NbdError, match="the session is closed"):
+                await session.read(0, 512)
+
+    asyncio.run(scenario())
+
+
+def test_a_read_that_was_cut_short_ends_the_session() -> None:
+    async def scenario() -> None:
+        with saying(GREETING + export(4_096) + answer(ACK), then="silence") as port:
+            session = await negotiate("127.0.0.1", port, "dir1", limit_s=PATIENT_S)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await session.read(0, 512)
+            with pytest.raises(NbdError, match="the session is closed"):
+                await session.read(0, 512)
+
+    asyncio.run(scenario())
+
+
+def test_greeting_tells_a_server_from_a_socket_that_only_listens(place: Place) -> None:
+    async def scenario() -> None:
+        leg = place.export()
+        await place.server(leg).start()
+        await greet("127.0.0.1", leg.port, limit_s=PATIENT_S)
+        with (
+            socket.create_server(("127.0.0.1", 0)) as dumb,
+            pytest.raises(NbdError, match="no answer within"),
+        ):
+            await greet("127.0.0.1", dumb.getsockname()[1], limit_s=HASTY_S)
+
+    asyncio.run(scenario())
