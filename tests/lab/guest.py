@@ -210,6 +210,11 @@ class Guest:
         """What a file holds."""
         return self.run("cat", path)
 
+    def http(self, socket: str, method: str, target: str, body: str | None, within_s: float) -> Message:
+        """One request over a Unix socket of the guest's: {"status", "text"}, or {"error"}, a name."""
+        what = {"socket": socket, "method": method, "target": target, "body": body, "within_s": within_s}
+        return self._ask("http", within_s + ANSWER_MARGIN_S, **what)
+
     def _ask(self, do: str, limit_s: float, **what: Any) -> Message:
         if self._channel is None:
             raise Silent(f"{self.name} is off")

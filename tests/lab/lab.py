@@ -44,6 +44,11 @@ def devices(node: str) -> tuple[Device, ...]:
     )
 
 
+def cards(network: Network, node: str) -> tuple[Card, ...]:
+    """Network cards for the devices that `network` has for this node, each with a new tap."""
+    return tuple(Card(each.name, tap, each.mac) for each, tap in network.add_taps(node))
+
+
 class VmLab:
     """Guests and their network. Use it as a context manager; raises image.NotBuilt."""
 
@@ -77,10 +82,7 @@ class VmLab:
         for name in self.nodes:
             self.guests[name] = Guest(name, self.vpc, self.directory, self._disk_mb)
             self.network.add(name, devices(name))
-            taps = self.network.add_taps(name)
-            self._cards[name] = tuple(
-                Card(each.name, tap, each.mac) for each, tap in zip(devices(name), taps, strict=True)
-            )
+            self._cards[name] = cards(self.network, name)
 
     def close(self) -> None:
         """Cut all power and forget everything."""

@@ -1,142 +1,71 @@
-"""The reference cluster in a laboratory: db-01 and db-02 with agents, the VPC, AWS, a client.
+"""The reference cluster in a laboratory of namespaces.
 
-    with ClusterLab({"cluster.preset": "fast"}) as lab:
-        lab.start()
-        lab.wait_in_service("db-01")
-        lab.power_off("db-01")
-        lab.wait_in_service("db-02")
-
-Every lab has its own network and directory, so labs don't disturb each other. It is examples/garoon
-with few values replaced (`SETTINGS`), and any others that a test names.
+with ClusterLab({"cluster.preset": "fast"}) as lab:
+    lab.start()
+    lab.wait_in_service("db-01")
+    lab.power_off("db-01")
+    lab.wait_in_service("db-02")
 """
 
 from __future__ import annotations
 
-import json
-import secrets
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable
-from ipaddress import IPv4Interface
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 from agent.api.client import AgentClient
-from agent.api.errors import ApiError
-from agent.api.reports import EventView, HierarchyView, StatusReport, TimelineReport
-from tests.aws_server import REGION, World
-from tests.machines import cloud, machine
-from tests.machines.client import Client
-from tests.machines.machine import PROJECT, Machine
-from tests.machines.network import Device, Network
-from tests.machines.settings import Settings, overlay
-from tests.machines.supervisor import Supervised
+from tests.machines import machine
+from tests.machines.machine import Machine
+from tests.machines.reference import (
+    CLIENTS,
+    CONFIG,
+    EXAMPLE,
+    HIERARCHY,
+    NODES,
+    PORT,
+    RUNTIME,
+    VIRTUAL_ADDRESS,
+    WITHOUT_QUORUM,
+    ReferenceCluster,
+)
 
-EXAMPLE = PROJECT / "examples/garoon"
-NODES = ("db-01", "db-02")
-HIERARCHY = "groupware"
-VIRTUAL_ADDRESS, PORT = "10.1.0.10", 3770
-CLIENTS = ("10.0.1.10", "10.0.4.10")  # one in each app subnet
-KAGE = str(Path(sys.executable).with_name("kage"))
-CONFIG = "/mnt/disk/etc/cluster.toml"  # on the node's own disk, as everything under /mnt/disk
-RUNTIME = "/run/kagemusha"
-
-_RESOURCE = f"hierarchy.{HIERARCHY}.resource"
-WITHOUT_QUORUM: Settings = {"cluster.quorum": "none", "arbiter": None}
-# What differs from the example.
-SETTINGS: Settings = {
-    "cluster.key_file": "/mnt/disk/etc/cluster.key",
-    "self_fence.command": machine.CUT_MY_POWER,
-    "watchdog": None,  # a device is the whole kernel's: it would reset the host; the guardian is there
-    f"{_RESOURCE}.fs-dir1.device": "/mnt/disk/DIR1",
-    f"{_RESOURCE}.fs-dir1.type": "none",
-    f"{_RESOURCE}.fs-dir1.options": "bind",
-}
+__all__ = (  # with what is said of every reference cluster
+    "CLIENTS",
+    "CONFIG",
+    "EXAMPLE",
+    "HIERARCHY",
+    "NODES",
+    "PORT",
+    "VIRTUAL_ADDRESS",
+    "WITHOUT_QUORUM",
+    "ClusterLab",
+)
 
 
-class ClusterLab:
-    """Everything the reference cluster needs, on this machine. Use it as a context manager."""
+class ClusterLab(ReferenceCluster[Machine]):
+    """Its nodes are machines of namespaces; what they see as /mnt/disk is a folder of the host's."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.nodes = NODES
-        self.directory = Path(tempfile.mkdtemp(prefix="kage-lab-"))
-        self.logs = self.directory / "logs"
-        self.vpc = Machine("vpc", self.logs)
-        self.machines = {
-            name: Machine(name, self.logs, inside=self.vpc, disk=self.directory / name) for name in NODES
-        }
-        self.agents = {
-            name: Supervised(self.machines[name], _agent(name), _environment(name)) for name in NODES
-        }
-        self.cloud = cloud.Cloud(self.directory / "aws.sock")
-        self._settings = dict(settings or {})
-        self.world: World
-        self.network: Network
+    def _machine(self, name: str) -> Machine:
+        disk = self.directory / name
+        for each in ("etc", "DIR1", "state"):
+            (disk / each).mkdir(parents=True)
+        return Machine(name, self.logs, inside=self.vpc, disk=disk)
 
-    def __enter__(self) -> Self:
-        try:
-            self._build()
-        except BaseException:
-            self.close()
-            raise
-        return self
+    def _put(self, node: str, path: str, text: str, mode: int) -> None:
+        file = self.directory / node / path
+        new = file.with_suffix(".new")
+        new.write_text(text)
+        new.chmod(mode)
+        new.rename(file)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _build(self) -> None:
-        self.vpc.boot()
-        self.network = Network(self.vpc, (cloud.ADDRESS, *CLIENTS))
-        server = self.vpc.spawn(
-            sys.executable, "-m", "tests.machines.cloud", str(self.cloud.path), log="aws.log"
-        )
-        machine.wait_until(lambda: self.cloud.ready or not server.running, 60, "the AWS test server answers")
-        self.world = self.cloud.world()
-        for node in self.world.nodes:
-            devices = (
-                Device(each.device, IPv4Interface(f"{each.address}/24"), each.mac) for each in node.interfaces
-            )
-            self.network.add(node.name, tuple(devices))
-        self.cloud.begin_routing()
-        key = secrets.token_hex(32) + "\n"
-        for name in NODES:
-            disk = self.directory / name
-            for each in ("etc", "DIR1", "state"):
-                (disk / each).mkdir(parents=True)
-            (disk / "etc/cluster.key").write_text(key)
-            (disk / "etc/cluster.key").chmod(0o400)
-        self.configure({})
-
-    def close(self) -> None:
-        """Cut all power and forget everything."""
-        for each in (*self.machines.values(), self.vpc):
-            each.power_off()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    # What runs
-
-    def start(self, *nodes: str) -> None:
-        """Boot machines with their agents; all if none is named."""
+    def boot(self, *nodes: str) -> None:
+        """Power on and connect, all if none is named; no agent yet."""
         for name in nodes or NODES:
-            self.boot(name)
-            self.agents[name].start()
+            self.machines[name].boot()
+            self.network.plug_in(self.machines[name])
 
-    def boot(self, node: str) -> None:
-        """Power on and connect; no agent yet."""
-        self.machines[node].boot()
-        self.network.plug_in(self.machines[node])
-
-    def power_off(self, node: str) -> None:
-        """Cut the power: all processes end, all links are gone."""
-        self.machines[node].power_off()
-
-    def start_client(self) -> Client:
-        """Start writing through the virtual address; ends with the lab."""
-        return Client(self.vpc, VIRTUAL_ADDRESS, PORT, CLIENTS)
+    def api(self, node: str) -> AgentClient:
+        """The API of a node's agent, asked directly: cheap enough to poll."""
+        return AgentClient(self.machines[node].path(f"{RUNTIME}/agent.sock"), timeout_s=5.0)
 
     def start_pulse(self, node: str) -> None:
         """Have the node write down, until its power is cut, that something still runs there."""
@@ -152,113 +81,3 @@ class ClusterLab:
         """When the node began, after `since_ms`, to restore its first resource; it has restored some."""
         ended = [each for each in self.events(node, "action-finished") if each.action == "restore"]
         return min(each.at_ms - (each.took_ms or 0) for each in ended if each.at_ms >= since_ms)
-
-    # Configuration
-
-    def configure(self, changes: Settings, *nodes: str) -> None:
-        """Write cluster.toml with these changes, which add up, on some nodes (all if none is named)."""
-        self._settings.update(changes)
-        example = (EXAMPLE / "cluster.toml").read_text()
-        example = example.replace("/opt/kagemusha/scripts", str(EXAMPLE / "scripts"))
-        tables = {f"{_RESOURCE}.route-vip.route_tables": self.world.route_tables}
-        self.write_config(overlay(example, SETTINGS, tables, self._settings), *nodes)
-
-    def write_config(self, text: str, *nodes: str) -> None:
-        """Write any text as cluster.toml, in one step as an editor does, on some nodes or all."""
-        for name in nodes or NODES:
-            path = self.directory / name / "etc/cluster.toml"
-            new = path.with_suffix(".new")
-            new.write_text(text)
-            new.rename(path)
-
-    # What the agents say
-
-    def kage(self, node: str, *arguments: str) -> Any:
-        """Run `kage … --json` on a node; the decoded answer. Raises CommandFailed."""
-        argv = (KAGE, "--socket", f"{RUNTIME}/agent.sock", *arguments, "--json")
-        return json.loads(self.machines[node].run(*argv, env=_environment(node)))
-
-    def kage_text(self, node: str, *arguments: str) -> str:
-        """What `kage` prints for people."""
-        return self.machines[node].run(
-            KAGE, "--socket", f"{RUNTIME}/agent.sock", *arguments, env=_environment(node)
-        )
-
-    def api(self, node: str) -> AgentClient:
-        """The API of a node's agent, asked directly: cheap enough to poll."""
-        return AgentClient(self.machines[node].path(f"{RUNTIME}/agent.sock"), timeout_s=5.0)
-
-    def status(self, node: str) -> StatusReport:
-        """The cluster as the node sees it; raises agent.api.errors.Unreachable if no agent answers."""
-        return self.api(node).status()
-
-    def hierarchy(self, node: str, name: str = HIERARCHY) -> HierarchyView:
-        """One hierarchy as the node sees it."""
-        return next(each for each in self.status(node).hierarchies if each.name == name)
-
-    def state(self, tag: str, on: str, seen_by: str | None = None) -> str:
-        """A resource's state ("ISP", …) on a node, as that node or another one sees it."""
-        for hierarchy in self.status(seen_by or on).hierarchies:
-            for resource in hierarchy.resources:
-                if resource.tag == tag:
-                    return resource.nodes[on].state
-        raise KeyError(tag)
-
-    def events(self, node: str, kind: str = "", limit: int = 1000) -> list[EventView]:
-        """The node's newest events, oldest first; of one kind if named."""
-        return [event for event in self.api(node).events(limit) if kind in ("", event.kind)]
-
-    def timelines(self, node: str, limit: int = 20) -> list[TimelineReport]:
-        """The node's newest timelines, newest first."""
-        return self.api(node).timelines(limit)
-
-    def in_service(self, node: str, hierarchy: str = HIERARCHY) -> bool:
-        """Whether the node itself says that every resource is in service there."""
-        try:
-            view = self.hierarchy(node, hierarchy)
-        except ApiError:
-            return False
-        states = {resource.nodes[node].state for resource in view.resources}
-        return view.nodes[node].phase == "running" and states <= {"ISP", "ISU"}
-
-    def wait_until(self, condition: Callable[[], object], within_s: float, what: str) -> None:
-        """Return once `condition()` is true; an agent that doesn't answer counts as not yet."""
-
-        def holds() -> object:
-            try:
-                return condition()
-            except ApiError:
-                return False
-
-        machine.wait_until(holds, within_s, what)
-
-    def wait_in_service(self, node: str, within_s: float = 30.0, hierarchy: str = HIERARCHY) -> None:
-        """Return once the whole hierarchy is in service on the node."""
-        self.wait_until(
-            lambda: self.in_service(node, hierarchy), within_s, f"{hierarchy} in service on {node}"
-        )
-
-    def log_tails(self, lines: int = 40) -> str:
-        """The ends of all logs, for people who look for what went wrong."""
-        return "\n".join(
-            f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-            for path in sorted(self.logs.glob("*.log"))
-        )
-
-
-def _agent(node: str) -> tuple[str, ...]:
-    where = ("--state-dir", "/mnt/disk/state", "--runtime-dir", RUNTIME)
-    return (KAGE, "agent", "--config", CONFIG, "--node", node, *where)
-
-
-def _environment(node: str) -> dict[str, str]:
-    """AWS by the test server only; a key of its own for each node, so that faults can be one node's."""
-    return {
-        "AWS_ENDPOINT_URL": cloud.URL,
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT": cloud.metadata_url(NODES.index(node)),
-        "AWS_ACCESS_KEY_ID": f"AKIA{node.upper()}",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-    }

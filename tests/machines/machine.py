@@ -17,7 +17,6 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -67,33 +66,6 @@ def wait_until(condition: Callable[[], object], within_s: float, what: str, ever
         if time.monotonic() > end:
             raise TimedOut(f"not within {within_s} s: {what}")
         time.sleep(every_s)
-
-
-class Running(Protocol):
-    """A program spawned on some kind of machine."""
-
-    def send(self, number: signal.Signals, /) -> None: ...
-    def stop(self, within_s: float = ..., /) -> None: ...
-
-
-class Runs(Protocol):
-    """Some kind of machine: what namespaces and virtual machines have in common."""
-
-    name: str
-    logs: Path
-
-    @property
-    def on(self) -> bool: ...
-    def run(
-        self,
-        *argv: str,
-        env: Mapping[str, str] | None = None,
-        stdin: str = "",
-        within_s: float = ...,
-        check: bool = True,
-    ) -> str: ...
-    def spawn(self, *argv: str, log: str, env: Mapping[str, str] | None = None) -> Running: ...
-    def power_off(self) -> None: ...
 
 
 class Process:

@@ -13,7 +13,8 @@ from ipaddress import IPv4Interface
 from itertools import permutations
 from typing import Literal
 
-from tests.machines.machine import Machine, Runs
+from tests.machines.machine import Machine
+from tests.machines.runs import Runs
 
 METADATA_ADDRESS = "169.254.169.254"
 
@@ -82,16 +83,13 @@ class Network:
             )
         self.set_up(machine)
 
-    def add_taps(self, machine: str) -> tuple[str, ...]:
-        """For a virtual machine: the VPC's ends of its devices' wires, which its hypervisor opens."""
-        subnets = [_subnet(machine, device.name) for device in self._devices[machine]]
-        for subnet in subnets:
-            _ip(
-                self._vpc,
-                f"tuntap add {_port(subnet)} mode tap",
-                f"link set {_port(subnet)} master {subnet} up",
-            )
-        return tuple(_port(subnet) for subnet in subnets)
+    def add_taps(self, machine: str) -> tuple[tuple[Device, str], ...]:
+        """For a virtual machine: each device with the VPC's end of its wire, which its hypervisor opens."""
+        for device in self._devices[machine]:
+            subnet = _subnet(machine, device.name)
+            port = _port(subnet)
+            _ip(self._vpc, f"tuntap add {port} mode tap", f"link set {port} master {subnet} up")
+        return tuple((each, _port(_subnet(machine, each.name))) for each in self._devices[machine])
 
     def set_up(self, machine: Runs) -> None:
         """Give the devices of a connected machine their addresses; the first has the default route.

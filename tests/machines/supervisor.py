@@ -8,7 +8,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 
-from tests.machines.machine import Machine, Process, wait_until
+from tests.machines.machine import wait_until
+from tests.machines.runs import Running, Runs
 
 # $1: the file for the agent's process number. The pause keeps a broken agent from using up a core.
 _SUPERVISE = """
@@ -28,13 +29,15 @@ until [ "$stopping" ]; do
 done
 """
 
+PID_LIMIT_S = 20.0
+
 
 class Supervised:
     """One agent under its supervisor."""
 
-    def __init__(self, machine: Machine, argv: tuple[str, ...], env: Mapping[str, str]) -> None:
+    def __init__(self, machine: Runs, argv: tuple[str, ...], env: Mapping[str, str]) -> None:
         self._machine, self._argv, self._env = machine, argv, env
-        self._process: Process | None = None
+        self._process: Running | None = None
         self._pid_file = "/run/supervised.pid"
 
     def start(self) -> None:
@@ -50,11 +53,8 @@ class Supervised:
 
     def pid(self) -> int:
         """The agent's process number as the machine counts; changes when it was started again."""
-        path = self._machine.path(self._pid_file)
-        wait_until(
-            lambda: path.exists() and path.read_text().strip(), 5, f"{self._machine.name}: agent started"
-        )
-        return int(path.read_text())
+        wait_until(self._read_pid, PID_LIMIT_S, f"{self._machine.name}: agent started")
+        return int(self._read_pid())
 
     def signal(self, number: signal.Signals) -> None:
         """Send the agent a signal: KILL is a crash, STOP a hang."""
@@ -72,3 +72,6 @@ class Supervised:
         if self._process:
             self._process.stop(within_s)
             self._process = None
+
+    def _read_pid(self) -> str:
+        return self._machine.run("cat", self._pid_file, check=False)
