@@ -15,6 +15,7 @@ from tests.machines.lab import NODES
 from tests.machines.leftovers import HostState
 
 pytestmark = pytest.mark.cluster
+STOOD_STILL_MS = 30_000
 
 
 def test_an_agent_that_hangs_is_replaced_by_its_guardian_before_another_node_starts(cluster: Cluster) -> None:
@@ -42,6 +43,7 @@ def test_a_machine_that_stood_still_while_another_took_over_is_harmless_at_once(
     mark = now_ms()
     cluster.machines["db-01"].freeze()
     cluster.wait_in_service("db-02")
+    cluster.wait_past(mark + STOOD_STILL_MS)
     frozen, started = cluster.last_pulse_ms("db-01"), cluster.first_restore_ms(mark, "db-02")
     assert frozen < started
     before = cluster.touched()
