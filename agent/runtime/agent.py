@@ -36,7 +36,7 @@ from agent.core.effects import (
     Severity,
     StartAction,
 )
-from agent.core.events import CommandGiven, ConfigLoaded, Event, Persisted, PersistFailed, Stopping, Tick
+from agent.core.events import CommandGiven, ConfigLoaded, Event, Stopping, Tick
 from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, RequestId, Tag
 from agent.core.messages import Command
 from agent.core.mind import Mind
@@ -47,12 +47,13 @@ from agent.runtime.clock import boot_id, boottime_ms
 from agent.runtime.controls import Controls
 from agent.runtime.duties import Duties
 from agent.runtime.journal import Journal
+from agent.runtime.keeper import Keeper
 from agent.runtime.kitbox import KitBox
 from agent.runtime.lifeline import Lifeline
 from agent.runtime.noticelog import NoticeLog
 from agent.runtime.outside import Outside
 from agent.runtime.replicas import Agreements
-from agent.runtime.store import Store, StoreError
+from agent.runtime.store import Store
 
 AGREE_LIMIT_S = 2.0  # for peers to know what stays in service here when the agent stops
 LEAVE_LIMIT_S = 4.0  # for actions in progress to end when the agent stops
@@ -96,8 +97,7 @@ class Agent:
         self._feeding = False
         self._defect: Exception | None = None  # of a step: a mind that may be half changed isn't asked again
         self._timer: asyncio.TimerHandle | None = None
-        self._to_persist: deque[Persist] = deque(maxlen=1)  # only the newest is worth writing
-        self._persist_wanted = asyncio.Event()
+        self._keeper = Keeper(self._store, self._boot_id, boottime_ms, self.feed)
         self._answers: dict[RequestId, asyncio.Future[Answer]] = {}
         self._requests = 0
         self._actions: Actions | None = None
@@ -130,7 +130,7 @@ class Agent:
                     group.create_task(work, name=name)
                     for name, work in (
                         ("comm", self.comm.run()),
-                        ("store", self._keep_store()),
+                        ("store", self._keeper.run()),
                         ("notices", self.notices.run()),
                         ("aws", self._kits.warm_up()),
                         ("arbiter", self.outside.warm_up()),
@@ -267,8 +267,7 @@ class Agent:
         assert self._tasks is not None
         match effect:
             case Persist():
-                self._to_persist.append(effect)
-                self._persist_wanted.set()
+                self._keeper.keep(effect)
             case Publish(report):
                 self.comm.publish(report)
             case Send(to, message):
@@ -297,19 +296,6 @@ class Agent:
                     answer.set_result(effect)
             case Notify(notice):
                 self.notices.add(notice)
-
-    async def _keep_store(self) -> None:
-        while True:
-            await self._persist_wanted.wait()
-            self._persist_wanted.clear()
-            if self._to_persist:
-                persist = self._to_persist.popleft()
-                try:
-                    await self._store.save(persist.durable, self._boot_id)
-                except StoreError as error:
-                    self.feed(PersistFailed(boottime_ms(), persist.serial, str(error)))
-                else:
-                    self.feed(Persisted(boottime_ms(), persist.serial))
 
     async def _leave(self) -> None:
         """Say goodbye, and end what is in progress; it is done again by the next life."""
