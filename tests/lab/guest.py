@@ -31,6 +31,7 @@ class Spawned:
 
     def __init__(self, guest: Guest, pid: int, log: Path) -> None:
         self.pid, self.log = pid, log
+        log.touch()
         self._guest = guest
         self._code: int | None = None
         self._ended = threading.Event()

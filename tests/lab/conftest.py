@@ -1,0 +1,27 @@
+"""Guests for the tests that need some; a machine that can't have any skips these, and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import image
+from tests.lab.lab import VmLab
+
+
+@pytest.fixture(scope="session")
+def built() -> None:
+    """The lab can run here."""
+    try:
+        image.require()
+    except image.NotBuilt as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="module")
+def lab(built: None) -> Iterator[VmLab]:
+    """Two guests that are up, the same for every test of a module: each leaves them so."""
+    with VmLab() as lab:
+        lab.start()
+        yield lab
