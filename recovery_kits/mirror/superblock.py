@@ -158,5 +158,5 @@ def superblock_checksum(block: bytes, roles: int) -> int:
     end = _ROLES_AT + 2 * roles
     covered = block[:_CHECKSUM_AT] + bytes(4) + block[_CHECKSUM_AT + 4 : end]
     covered += bytes(-len(covered) % 4)  # md adds an odd last role by itself, which is the same
-    total = sum(word for (word,) in struct.iter_unpack("<I", covered))
+    total: int = sum(word for (word,) in struct.iter_unpack("<I", covered))
     return (total & 0xFFFFFFFF) + (total >> 32) & 0xFFFFFFFF
