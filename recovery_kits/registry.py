@@ -25,6 +25,7 @@ _BUILT_IN = {  # the same as in pyproject.toml: a source tree works without bein
     "filesystem": "recovery_kits.filesystem:FilesystemKit",
     "generic": "recovery_kits.generic:GenericKit",
     "ip": "recovery_kits.ip:IpKit",
+    "mirror": "recovery_kits.mirror:MirrorKit",
     "route": "recovery_kits.route:RouteKit",
     "systemd": "recovery_kits.systemd:SystemdKit",
 }

@@ -95,13 +95,25 @@ class Array:
         legs = (self.disk, *["missing"] * (raid_disks - 1))
         await self._mdadm("--create", self.device, _NO_CONFIG, "--run", *options, *bitmap, *identity, *legs)
 
-    async def assemble(self) -> None:
-        """Start it with this node's leg alone, which reads come from then."""
+    async def assemble(self, *, read_only: bool = False) -> None:
+        """Start it with this node's leg alone, which reads come from then.
+
+        Read-only it leaves no trace on the leg, until `read_write`; one that runs already stays as it is.
+        """
         if not await self._is_started():
             await self.stop()  # what was begun and not started
             await self._require_bearing()
-            identity = (_NO_CONFIG, f"--uuid={self.uuid}")
-            await self._mdadm("--assemble", self.device, *identity, "--run", self.disk)
+            how = ("--readonly",) if read_only else ()
+            identity = (f"--uuid={self.uuid}", "--run", *how)
+            await self._mdadm("--assemble", self.device, _NO_CONFIG, *identity, self.disk)
+        if not read_only:
+            await self.read_write()
+
+    async def read_write(self) -> None:
+        """Let the running array be written."""
+        state = await self._blocking.do(self._running)
+        if state.is_read_only:
+            await self._mdadm("--readwrite", f"/dev/{state.name}")
         await self._write(f"dev-{_name(self.disk)}/state", "-writemostly")
 
     async def stop(self) -> None:

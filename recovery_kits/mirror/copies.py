@@ -24,7 +24,7 @@ class Copies:
         self._wanted: frozenset[str] | None = None
         self._agreed: frozenset[str] | None = None  # None: anything may have been told
         self._changed = asyncio.Event()
-        self.agreed = asyncio.Event()  # set at each agreement; whoever waits clears it
+        self._news = asyncio.Event()  # another one after each agreement
         self.why = ""  # the voters can't be told
 
     def counted(self, node: str) -> Counted:
@@ -39,6 +39,11 @@ class Copies:
         if wanted and wanted != self._wanted:
             self._wanted = wanted
             self._changed.set()
+
+    async def news(self, within_s: float) -> None:
+        """Return at the next agreement, or after this time."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), within_s)
 
     async def tell(self) -> None:
         """Have each newest set agreed on, until cancelled."""
@@ -71,5 +76,6 @@ class Copies:
                 await asyncio.sleep(_AGAIN_S)
             else:
                 self.why, self._agreed = "", wanted
-                self.agreed.set()
+                self._news.set()
+                self._news = asyncio.Event()
                 return

@@ -67,8 +67,13 @@ class ArrayState:
 
     @property
     def is_started(self) -> bool:
-        """It can be read and written."""
+        """It can be read, and written unless it `is_read_only`."""
         return self.state not in {"clear", "inactive"}
+
+    @property
+    def is_read_only(self) -> bool:
+        """Md writes nothing to the legs, not even its own superblocks."""
+        return self.state in {"readonly", "read-auto"}
 
     @property
     def part(self) -> float:

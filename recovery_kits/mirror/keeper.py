@@ -1,0 +1,253 @@
+"""Keeps one other node's leg a copy: carries out what `legs.decide` says.
+
+Keeps: one step at a time for a leg; whatever one leg waits for, the others go on. A step that fails is told
+in `why` and taken again after a pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from agent.core.ids import Instant
+from recovery_kits.contract import CommandFailed
+from recovery_kits.mirror.array import Array, ArrayState, MemberState
+from recovery_kits.mirror.chunks import Chunks
+from recovery_kits.mirror.copies import Copies
+from recovery_kits.mirror.leg import Leg, read_leg
+from recovery_kits.mirror.legs import Facts, Member, Retry, Stall, Step, decide
+from recovery_kits.mirror.link import Link
+from recovery_kits.mirror.nbd import NbdError
+from recovery_kits.mirror.place import Place
+from recovery_kits.mirror.progress import Progress, Resync
+from recovery_kits.mirror.recognition import Refused, same_leg, what_to_copy
+from recovery_kits.mirror.rejoin import FullCopy
+
+POLL_S = 0.2
+_CONNECT_S = 5.0  # for an address to answer
+_ADD_S = 60.0  # for md to take a leg in; the copy itself comes after
+_TROUBLES = (NbdError, CommandFailed, Refused, OSError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hands:
+    """What the keepers of a mirror's legs share."""
+
+    place: Place
+    array: Array
+    copies: Copies
+    read_local: Callable[[], Awaitable[Leg]]  # this node's leg; raises OSError or Refused
+    adding: asyncio.Lock  # md takes in one leg at a time
+    clock_ms: Callable[[], Instant]
+    log: Callable[[str], None]
+
+
+class Keeper:
+    """One node's leg."""
+
+    def __init__(self, node: str, hands: Hands) -> None:
+        self.node, self._hands = node, hands
+        self.link = Link(hands.place, node)
+        self.paused = False  # an operator's wish
+        self.afresh = False  # detach it, and attach it again
+        self.full = False  # and then copy everything, for an operator
+        self.whole: bool | None = None  # shall its copy count; None: as md says
+        self.member = Member.ABSENT
+        self.why = ""  # the last step failed
+        self.refused = False  # and another try won't help before somebody has done something
+        self.progress: Progress | None = None
+        self.last: Resync | None = None
+        self.troubled_ms = 0
+        self._stall = Stall(longest_gap_ms=round(3 * POLL_S * 1_000))
+        self._dead_since: Instant | None = None
+        self._lacking_since: Instant | None = None  # its copy isn't whole
+        self._retry = Retry()
+        self._slot: int | None = None
+
+    def look(self, state: ArrayState) -> None:
+        """See what md says of the leg now, and for how long it hasn't answered."""
+        found = state.member(self.link.device)
+        now = self._hands.clock_ms()
+        self._slot = found.slot if found is not None else self._slot
+        self.member = _member(found)
+        stalled_ms = self._stall.look(now, *self.link.requests())
+        if not self.link.heard_all and stalled_ms > self._hands.place.dead_after_ms // 2:
+            self.link.dead = True  # as far as can be known: that it died may have been told to nobody
+        if not self.link.dead:
+            self._dead_since = None
+        elif self._dead_since is None:
+            self._dead_since = now
+        dead_ms = 0 if self._dead_since is None else now - self._dead_since + 1
+        self.troubled_ms = max(stalled_ms, dead_ms)
+        self._follow_copy(now, state)
+        if self.whole is None:
+            self.whole = self.member is Member.IN_SYNC
+        if self.whole:
+            self._lacking_since = None
+        elif self._lacking_since is None:
+            self._lacking_since = now
+
+    async def step(self) -> None:
+        """Do what comes next for it."""
+        match decide(self._facts(), self._hands.place.dead_after_ms):
+            case Step.REST:
+                return
+            case Step.EXCLUDE:
+                self.whole = False
+            case Step.INCLUDE:
+                self.whole, self.why, self.refused = True, "", False
+            case Step.RECONNECT:
+                await self._try(self._reconnect)
+            case Step.DETACH:
+                await self._try(self._detach)
+            case Step.ATTACH:
+                await self._try(self._attach)
+
+    def try_now(self) -> None:
+        """Something has changed: don't wait until the pause is over."""
+        self._retry.over()
+
+    def copy_afresh(self, *, full: bool) -> None:
+        """Detach it, and attach it again; by a full copy if so."""
+        self.full = full
+        self.afresh = self.member is not Member.ABSENT
+        self._retry.over()
+
+    def _facts(self) -> Facts:
+        return Facts(
+            member=self.member,
+            counted=self._hands.copies.counted(self.node),
+            connected=self.link.index is not None,
+            link_dead=self.link.dead,
+            troubled_ms=self.troubled_ms,
+            paused=self.paused,
+            afresh=self.afresh,
+            may_try=self._retry.may_try(self._hands.clock_ms()),
+        )
+
+    def _follow_copy(self, now: Instant, state: ArrayState) -> None:
+        if self.member is Member.COPYING:
+            if self.progress is None:  # begun by an agent before this one
+                self.progress = Progress("full", state.size_bytes, now)
+            if state.sync_done_bytes is not None and state.sync_total_bytes:
+                self.progress.look(now, state.sync_done_bytes / state.sync_total_bytes)
+        elif self.member is Member.IN_SYNC and self.progress is not None:
+            self.last, self.progress = self.progress.done(now), None
+            self._hands.log(f"{self.node} has a whole copy again: {self.last.bytes} bytes copied")
+
+    async def _try(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except _TROUBLES as trouble:
+            why = str(trouble) or f"{step.__name__.strip('_')}: it took too long"
+            if why != self.why:
+                self._hands.log(f"{self.node}: {why}")
+            self.why, self.refused = why, isinstance(trouble, Refused)
+            self._retry.failed(self._hands.clock_ms())
+        else:
+            self.why, self.refused = "", False
+            self._retry.over()
+
+    async def _reconnect(self) -> None:
+        """Over the other address, within the time that is left."""
+        left_s = max(self._hands.place.dead_after_ms - self.troubled_ms, 100) / 1_000
+        async with asyncio.timeout(left_s):
+            async with await self.link.open_other(limit_s=left_s) as session:
+                mine, found = await self._hands.read_local(), await read_leg(session.read)
+                if why := same_leg(mine, found, self._slot):
+                    self.afresh = True
+                    raise Refused(why)
+                await self.link.reconnect(session)
+        self._hands.log(f"{self.node}: connected again, by {self.link.address}")
+
+    async def _detach(self) -> None:
+        """What waits for it fails as the connection is taken away; md goes on with the others."""
+        array, device, self.progress = self._hands.array, self.link.device, None
+        failing = asyncio.ensure_future(array.fail(device))
+        try:
+            await asyncio.wait({failing}, timeout=POLL_S)  # it may itself wait for what waits
+            await self.link.disconnect()
+            await failing
+        finally:
+            failing.cancel()
+        await array.remove(device)
+        self.link.find()
+        self.afresh = False
+        self._hands.log(f"{self.node}: its leg is detached")
+
+    async def _attach(self) -> None:
+        """Connect to the leg, look at it, and have md copy what it lacks."""
+        async with await self.link.open(limit_s=_CONNECT_S) as session:
+            mine, found = await self._hands.read_local(), await read_leg(session.read)
+            what = what_to_copy(mine, found)
+            await self.link.connect(session)
+        if self.full:
+            what = FullCopy("an operator wants it")
+        try:
+            async with asyncio.timeout(_ADD_S), self._hands.adding:
+                await self._answering(self._add(mine, what))
+        except BaseException:
+            self.progress = None
+            await self.link.disconnect()
+            raise
+        self.full = False
+
+    async def _add(self, mine: Leg, what: Chunks | FullCopy) -> None:
+        array, now = self._hands.array, self._hands.clock_ms()
+        if isinstance(what, FullCopy):
+            self._hands.log(f"{self.node}: everything is copied: {what.reason}")
+            self.progress = Progress("full", mine.superblock.size_bytes, now)
+            await array.add(self.link.device)
+        else:
+            assert mine.bitmap  # else it were a full copy
+            self.progress = Progress("union", len(what) * mine.bitmap.header.chunk_bytes, now)
+            await array.re_add(self.link.device, what)
+
+    async def _answering(self, work: Awaitable[None]) -> None:
+        """Do it as long as the leg answers: a leg that is being added can hold writes up, too."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=POLL_S)
+                if self.troubled_ms >= self._hands.place.dead_after_ms:
+                    await self.link.disconnect()  # then md's part fails, and says so
+            await task
+        finally:
+            task.cancel()
+
+    def details(self) -> dict[str, Any]:
+        """One of `legs` in the kit's details."""
+        copying = self.progress.details() if self.progress is not None else {}
+        last = None if self.last is None else asdict(self.last)
+        since = self._lacking_since
+        return {
+            "node": self.node,
+            "state": self._state(),
+            "address": self.link.address if self.link.index is not None else "",
+            "stalled_ms": self.troubled_ms,
+            "why": self.why or self._hands.copies.why,
+            "lag_s": None if since is None else round((self._hands.clock_ms() - since) / 1_000, 1),
+            "last_resync": last,
+            **copying,
+        }
+
+    def _state(self) -> str:
+        if self.member is Member.ABSENT:
+            if self.paused:
+                return "paused"
+            if self.refused:
+                return "refused"
+            return "unreachable" if self.why else "dropped"
+        if self.troubled_ms or self.member is Member.FAULTY:
+            return "waiting"
+        return "copying" if self.member is Member.COPYING else "in-sync"
+
+
+def _member(found: MemberState | None) -> Member:
+    if found is None:
+        return Member.ABSENT
+    if found.faulty or found.bad_blocks:  # a write to it failed: it isn't a copy any more
+        return Member.FAULTY
+    return Member.IN_SYNC if found.in_sync else Member.COPYING

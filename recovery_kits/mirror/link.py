@@ -1,0 +1,123 @@
+"""The network block device of one other node's leg, through all its connections.
+
+Keeps: a device is found again by its identifier; nothing that isn't ours is ever touched. The kernel gets
+a connection only after the leg behind it was looked at (the caller does that, on the `Session`).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from pathlib import Path
+
+from recovery_kits.mirror import links
+from recovery_kits.mirror.nbd import NbdError
+from recovery_kits.mirror.negotiation import Session, negotiate
+from recovery_kits.mirror.place import Place
+
+_DEAD_CONNECTION_S = 24 * 3_600  # requests wait for us to decide; md would fail the leg at the first error
+_READS, _WRITES, _DISCARDS, _FLUSHES = 0, 4, 11, 15  # requests done; fields of Documentation/block/stat.rst
+
+
+class Link:
+    """The way to one node's leg."""
+
+    def __init__(self, place: Place, node: str) -> None:
+        self.node, self._place = node, place
+        self._addresses, self._at = place.peers[node], 0
+        self._identifier = place.identifier(node)
+        self.index: int | None = None  # of the device, while there is one
+        self.dead = False  # the kernel has lost the connection
+        self.heard_all = False  # since the device was connected; else it may be dead without our knowing
+
+    @property
+    def device(self) -> str:
+        """The name of its block device, such as "nbd0"; "" while there is none."""
+        return "" if self.index is None else f"nbd{self.index}"
+
+    @property
+    def address(self) -> str:
+        """The address in use, or that was tried last."""
+        return self._addresses[self._at]
+
+    def find(self) -> None:
+        """See which device is ours; raises NbdError."""
+        found = links.find(self._identifier)
+        if found != self.index:
+            self.index, self.dead, self.heard_all = found, False, False
+
+    async def open(self, *, limit_s: float) -> Session:
+        """A session over the first address that answers within `limit_s`; raises NbdError."""
+        for at in range(len(self._addresses)):
+            try:
+                return await self._open(at, limit_s)
+            except NbdError:
+                if at == len(self._addresses) - 1:
+                    raise
+        raise NbdError(self.node, "it has no address")
+
+    async def open_other(self, *, limit_s: float) -> Session:
+        """A session over the address after the one in use: that one has just failed."""
+        return await self._open((self._at + 1) % len(self._addresses), limit_s)
+
+    async def connect(self, session: Session) -> None:
+        """Make a device of a session."""
+        size_bytes, flags = session.size_bytes, session.flags
+        with self._detached(session) as sock:
+            self.index = await links.connect(
+                sock,
+                size_bytes,
+                flags,
+                identifier=self._identifier,
+                request_timeout_s=max(2, 2 * self._place.dead_after_ms // 1_000),
+                dead_connection_timeout_s=_DEAD_CONNECTION_S,
+            )
+        self.dead, self.heard_all = False, True
+
+    async def reconnect(self, session: Session) -> None:
+        """Give the device another connection for the dead one; what waits goes on. Raises NbdError."""
+        assert self.index is not None
+        self.dead = False  # before: what comes next may die at once
+        with self._detached(session) as sock:
+            try:
+                await links.reconfigure(self.index, sock, identifier=self._identifier)
+            except NbdError as error:
+                self.dead = error.errno != errno.EALREADY
+                raise
+
+    async def disconnect(self) -> None:
+        """Take the connection away: what waits fails. Nothing to take away is success."""
+        self.find()
+        if self.index is not None:
+            await links.disconnect(self.index)
+
+    def requests(self) -> tuple[int, int]:
+        """How many requests of its device wait for an answer, and how many ever got one."""
+        return requests(self.device)
+
+    async def _open(self, at: int, limit_s: float) -> Session:
+        self._at = at
+        own = self._place.own_addresses[at : at + 1]  # the same comm path's
+        return await negotiate(
+            self.address, self._place.port, self._place.tag, limit_s=limit_s, local=own[0] if own else None
+        )
+
+    def _detached(self, session: Session) -> socket.socket:
+        """The session's socket, on which a dead peer is noticed in time to try another address."""
+        sock = session.detach(user_timeout_ms=max(500, self._place.dead_after_ms * 2 // 5))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # while nothing is written, too
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+            sock.setsockopt(socket.IPPROTO_TCP, option, 1)
+        return sock
+
+
+def requests(device: str) -> tuple[int, int]:
+    """The same of any block device, such as "vda1"; (0, 0) when it has gone."""
+    directory = Path("/sys/class/block") / device
+    try:
+        waiting = sum(map(int, (directory / "inflight").read_text().split()))
+        fields = (directory / "stat").read_text().split()
+    except OSError:
+        return 0, 0
+    done = sum(int(fields[at]) for at in (_READS, _WRITES, _DISCARDS, _FLUSHES) if at < len(fields))
+    return waiting, done

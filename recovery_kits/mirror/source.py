@@ -1,0 +1,154 @@
+"""Looks after a mirror where it is in service: one keeper for each other node's leg, one word for all copies.
+
+Keeps: the mirror's state is read from sysfs alone, so a disk or a node that doesn't answer stops nobody here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from agent.core.ids import Instant
+from recovery_kits.contract import Tools
+from recovery_kits.mirror.array import Array, ArrayState
+from recovery_kits.mirror.copies import Copies
+from recovery_kits.mirror.keeper import POLL_S, Hands, Keeper
+from recovery_kits.mirror.leg import Leg
+from recovery_kits.mirror.legs import Stall
+from recovery_kits.mirror.link import requests
+from recovery_kits.mirror.links import DeadLinks
+from recovery_kits.mirror.nbd import NbdError
+from recovery_kits.mirror.place import Place
+from recovery_kits.mirror.wishes import Memory
+
+HUNG_MS = 10_000  # a local disk that answers nothing for so long counts as failed
+
+
+def clock_ms() -> Instant:
+    """Milliseconds of CLOCK_MONOTONIC: they don't pass while the machine is suspended, nor do requests."""
+    return Instant(time.monotonic_ns() // 1_000_000)
+
+
+class Source:
+    """The mirror, in service here."""
+
+    def __init__(
+        self,
+        place: Place,
+        array: Array,
+        tools: Tools,
+        memory: Memory,
+        read_local: Callable[[], Awaitable[Leg]],
+        resync_limit: int,
+    ) -> None:
+        """`resync_limit`: the configuration's, in bytes a second."""
+        self._place, self._array, self._tools, self._memory = place, array, tools, memory
+        self._resync_limit = resync_limit
+        self._copies = Copies(tools.replicas, tools.log)
+        hands = Hands(
+            place=place,
+            array=array,
+            copies=self._copies,
+            read_local=read_local,
+            adding=asyncio.Lock(),
+            clock_ms=clock_ms,
+            log=tools.log,
+        )
+        self.keepers: Mapping[str, Keeper] = {node: Keeper(node, hands) for node in place.peers}
+        self._disk_stall = Stall(longest_gap_ms=round(3 * POLL_S * 1_000))
+        self.disk_stalled_ms = 0
+        self.state: ArrayState | None = None  # as it was seen last
+        self._disk_name = place.disk_name
+        self._looking = asyncio.Lock()
+
+    async def attend(self) -> None:
+        """Until cancelled; then everything is left as it is."""
+        await self._array.thaw()  # an agent before this one may have ended while it added a leg
+        await self.throttle()
+        self.obey()
+        with await DeadLinks.listen() as dead:
+            for keeper in self.keepers.values():
+                keeper.link.find()
+            await self._look()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._copies.tell())
+                group.create_task(self._hear(dead))
+                group.create_task(self._watch())
+                for keeper in self.keepers.values():
+                    group.create_task(self._keep(keeper))
+
+    def obey(self) -> None:
+        """Take over what an operator wishes now."""
+        for node, keeper in self.keepers.items():
+            keeper.paused = node in self._memory.now.paused
+            keeper.try_now()
+
+    @property
+    def resync_limit(self) -> int:
+        """How much a resync copies in a second at most, in bytes; 0: no limit."""
+        asked = self._memory.now.resync_limit
+        return self._resync_limit if asked is None else asked
+
+    async def throttle(self) -> None:
+        """Tell md; raises OSError."""
+        await self._array.set_speed_limit(self.resync_limit or None)
+
+    def details(self) -> list[dict[str, Any]]:
+        """The legs, for people."""
+        return [keeper.details() for keeper in self.keepers.values()]
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            await self._look()
+
+    async def _look(self) -> None:
+        """At all of it, from sysfs. One look after the other: an older one must not replace a newer one."""
+        async with self._looking:
+            try:
+                state = await self._array.state()
+            except OSError as trouble:
+                self._tools.log(f"can't tell how the mirror is: {trouble}")
+                return
+            if state is None or not state.is_started:
+                return  # quick_check tells
+            self.state = state
+            self.disk_stalled_ms = self._disk_stall.look(clock_ms(), *requests(self._disk_name))
+            for keeper in self.keepers.values():
+                keeper.look(state)
+            self._say()
+
+    def _say(self) -> None:
+        """Which copies are whole now."""
+        if self.state is None:
+            return
+        whole = {keeper.node for keeper in self.keepers.values() if keeper.whole}
+        local = self.state.member(self._disk_name)
+        if local is not None and not local.faulty and not local.bad_blocks:
+            whole.add(self._place.node)
+        self._copies.whole(whole)
+
+    async def _keep(self, keeper: Keeper) -> None:
+        """Step by step; as soon as something is agreed, and else every now and then."""
+        while True:
+            await self._look()  # what the step before has changed
+            await keeper.step()
+            self._say()
+            await self._copies.news(POLL_S)
+
+    async def _hear(self, dead: DeadLinks) -> None:
+        while True:
+            try:
+                index = await dead.next()
+            except NbdError as trouble:
+                if trouble.errno != errno.ENOBUFS:
+                    raise
+                for keeper in self.keepers.values():
+                    keeper.link.heard_all = False
+                continue
+            for keeper in self.keepers.values():
+                if keeper.link.index == index:
+                    keeper.link.dead = True
