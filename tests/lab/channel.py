@@ -44,7 +44,7 @@ class Channel:
         self._lock = threading.Lock()  # of both below
         self._waiting: dict[int, queue.Queue[Message]] = {}
         self._ended = False
-        self._thread = threading.Thread(target=self._read, name=f"{name}: channel")
+        self._thread = threading.Thread(target=self._read, name=f"{name}: channel", daemon=True)
         self._thread.start()
 
     def ask(self, do: str, limit_s: float, **what: Any) -> Message:

@@ -21,12 +21,16 @@ from tests.lab.disk import Keep
 from tests.lab.guest import BOOT_LIMIT_S, Guest
 from tests.lab.lab import DISK_MB, cards
 from tests.lab.qemu import Card
-from tests.machines.reference import NODES, RUNTIME, ReferenceCluster
+from tests.machines.reference import NODES, RESOURCE, RUNTIME, ReferenceCluster
 from tests.machines.settings import Settings
 
 API_LIMIT_S = 20.0
 # An emulated machine needs half a minute for what takes a second on a real one, such as loading boto3.
-SETTINGS: Settings = {"cluster.preset": "conservative", "cluster.startup_grace": "120s"}
+SETTINGS: Settings = {
+    "cluster.preset": "conservative",
+    "cluster.startup_grace": "120s",
+    **{f"{RESOURCE}.{tag}.check_interval": "10s" for tag in ("cyde_5_0", "cyss_cbgrn")},
+}
 FOLDERS = ("DIR1", "etc", "state")  # of /mnt/disk, as every node has them
 
 

@@ -85,7 +85,9 @@ class Disk:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen(1)
-        self._thread = threading.Thread(target=self._serve, args=(self._listener,), name=str(path))
+        self._thread = threading.Thread(
+            target=self._serve, args=(self._listener,), name=str(path), daemon=True
+        )
         self._thread.start()
 
     def unplug(self, keep: Keep = everything) -> None:

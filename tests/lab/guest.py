@@ -98,7 +98,8 @@ class Guest:
 
     def boot(self, cards: tuple[qemu.Card, ...]) -> None:
         """Power on, with these network cards; returns before it is up."""
-        assert self._qemu is None, f"{self.name}: power_off it first"
+        assert not self.on, f"{self.name} is on"
+        self.power_cut()  # after a restart by itself: its old processes' other ends
         self._up.clear()
         disks = {"data": self._path("data.sock"), "state": self._path("state.sock")}
         sockets = qemu.Sockets(self._path("root"), self._path("control"), self._path("monitor"), disks)
@@ -120,7 +121,8 @@ class Guest:
             raise Silent(f"{self.name} went off while it booted; see {self.name}.console.log")
 
     def power_cut(self, keep: Keep = disk.nothing) -> None:
-        """Every process is dead when this returns. Nothing is lost that has been off already."""
+        """Every process is dead when this returns. A guest that is off already loses nothing more."""
+        keep = keep if self.on else disk.everything
         if self._qemu is not None:
             self._qemu.send(signal.SIGKILL)
             wait_until(self._has_ended, END_LIMIT_S, f"{self.name}: QEMU ended")
@@ -144,7 +146,6 @@ class Guest:
         """Have the kernel restart at once, without writing anything down first; returns when it is off."""
         self.spawn(BUSYBOX, "reboot", "-f", log=f"{self.name}.reboot.log")
         wait_until(lambda: not self.on, END_LIMIT_S, f"{self.name} is off")
-        self.power_cut(keep=disk.everything)
 
     def freeze(self) -> None:
         """Stop it between two instructions, as a hypervisor that pauses it does."""

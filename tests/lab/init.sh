@@ -30,7 +30,7 @@ for each in dev proc sys; do mount --move /$each /new/$each; done
 cd /new || poweroff -f
 mkdir -p dev/pts dev/shm
 mount -t devpts devpts dev/pts
-for each in run tmp dev/shm mnt var/tmp; do mount -t tmpfs -o mode=1777 tmpfs $each; done
+for each in run dev/shm mnt; do mount -t tmpfs -o mode=1777 tmpfs $each; done
 mkdir -p mnt/disk mnt/DIR1 run/lock var/lib/nfs
 mount --move /state mnt/disk
 

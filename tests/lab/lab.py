@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import ExitStack
 from ipaddress import IPv4Interface
 from pathlib import Path
 from types import TracebackType
@@ -86,10 +87,11 @@ class VmLab:
 
     def close(self) -> None:
         """Cut all power and forget everything."""
-        for guest in self.guests.values():
-            guest.power_off()
-        self.vpc.power_off()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        with ExitStack() as ends:  # each of them, whatever the others raise
+            ends.callback(shutil.rmtree, self.directory, ignore_errors=True)
+            ends.callback(self.vpc.power_off)
+            for guest in self.guests.values():
+                ends.callback(guest.power_off)
 
     def start(self, *nodes: str, within_s: float = BOOT_LIMIT_S) -> None:
         """Boot guests, all if none is named, and return once they are up and connected."""
@@ -105,8 +107,7 @@ class VmLab:
 
     def reboot(self, node: str) -> None:
         """Let the kernel restart, at once, and return once it is up again; the disks lose nothing."""
-        guest = self.guests[node]
-        guest.restart()
+        self.guests[node].restart()
         self.start(node)
 
     def cut(self, node: str, *device_names: str) -> None:

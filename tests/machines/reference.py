@@ -39,16 +39,18 @@ KAGE = str(Path(sys.executable).with_name("kage"))
 CONFIG = "/mnt/disk/etc/cluster.toml"  # on the node's own disk, as everything under /mnt/disk
 RUNTIME = "/run/kagemusha"
 
-_RESOURCE = f"hierarchy.{HIERARCHY}.resource"
+RESOURCE = f"hierarchy.{HIERARCHY}.resource"
 WITHOUT_QUORUM: Settings = {"cluster.quorum": "none", "arbiter": None}
 # What differs from the example.
 SETTINGS: Settings = {
     "cluster.key_file": "/mnt/disk/etc/cluster.key",
     "self_fence.command": machine.CUT_MY_POWER,
     "watchdog": None,  # a device is the whole kernel's: it would reset the host; the guardian is there
-    f"{_RESOURCE}.fs-dir1.device": "/mnt/disk/DIR1",
-    f"{_RESOURCE}.fs-dir1.type": "none",
-    f"{_RESOURCE}.fs-dir1.options": "bind",
+    f"{RESOURCE}.fs-dir1.device": "/mnt/disk/DIR1",
+    f"{RESOURCE}.fs-dir1.type": "none",
+    f"{RESOURCE}.fs-dir1.options": "bind",
+    f"{RESOURCE}.fs-dir1.depends_on": (),
+    f"{RESOURCE}.mirror-dir1": None,  # needs kernels of its own: tests/lab
 }
 
 
@@ -154,7 +156,7 @@ class ReferenceCluster(ABC, Generic[M]):
         self._settings.update(changes)
         example = (EXAMPLE / "cluster.toml").read_text()
         example = example.replace("/opt/kagemusha/scripts", str(EXAMPLE / "scripts"))
-        tables = {f"{_RESOURCE}.route-vip.route_tables": self.world.route_tables}
+        tables = {f"{RESOURCE}.route-vip.route_tables": self.world.route_tables}
         self.write_config(overlay(example, SETTINGS, tables, self._settings), *nodes)
 
     def write_config(self, text: str, *nodes: str) -> None:
