@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from agent.api.errors import ApiError, Unreachable
+from agent.api.mirrors import MirrorReport
 from agent.api.reports import AnswerReport, ConfigReport, EventView, StatusReport, TimelineReport
 
 T = TypeVar("T")
@@ -84,6 +86,25 @@ class AgentClient:
         """Answer whether the hierarchy (its name, or a tag in it) shall be taken from its lost owner."""
         body = msgspec.json.encode({"take": take})
         return self._command(f"/v1/hierarchies/{_part(name)}/confirm", body)
+
+    def mirrors(self) -> list[MirrorReport]:
+        """Every replicated resource."""
+        return self._get("/v1/mirrors", list[MirrorReport])
+
+    def mirror(self, tag: str) -> MirrorReport:
+        """One replicated resource."""
+        return self._get(f"/v1/mirrors/{_part(tag)}", MirrorReport)
+
+    def ask_mirror(self, tag: str, verb: str, body: Mapping[str, object] | None = None) -> AnswerReport:
+        """Ask something of a replicated resource: see docs/cli.md for the verbs and their bodies."""
+        return self._command(f"/v1/mirrors/{_part(tag)}/{verb}", msgspec.json.encode(body or {}))
+
+    def metrics(self) -> str:
+        """Figures in Prometheus' text format."""
+        status, data = self._exchange("GET", "/v1/metrics", None)
+        if status != 200:
+            raise self._refusal(status, data)
+        return data.decode(errors="replace")
 
     def _get(self, target: str, report: type[T]) -> T:
         status, data = self._exchange("GET", target, None)

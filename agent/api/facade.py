@@ -185,11 +185,13 @@ class Facade:
                     kit=each.kit,
                     depends_on=list(each.depends_on),
                     nodes={name: _resource_on(report, each.tag) for name, report in reports.items()},
+                    replicated=each.replicated,
                 )
                 for each in reversed(spec.resources)
             ],
             unattended=register.unattended,
             authority=authority_view(node, spec.name, at),
+            in_sync=list(register.in_sync),
         )
 
     def _report(self, node: Node, name: NodeId, spec: Hierarchy) -> HierarchyReport | None:

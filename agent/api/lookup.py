@@ -19,3 +19,12 @@ def hierarchy_of_resource(status: StatusReport, tag: str) -> HierarchyView | Non
         if any(resource.tag == tag for resource in hierarchy.resources):
             return hierarchy
     return None
+
+
+def is_in_service(hierarchy: HierarchyView) -> bool:
+    """Does all of it run on its owner, as far as is known?"""
+    owner = hierarchy.owner or ""
+    if owner not in hierarchy.nodes or hierarchy.nodes[owner].phase != "running":
+        return False
+    states = (each.nodes.get(owner) for each in hierarchy.resources)
+    return all(on is not None and on.state in {"ISP", "ISU"} for on in states)

@@ -52,6 +52,7 @@ class ResourceView:
     kit: str
     depends_on: list[str]
     nodes: dict[str, ResourceOnNode]
+    replicated: bool = False  # each node has a copy of its data: see agent.api.mirrors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,7 @@ class HierarchyView:
     resources: list[ResourceView]  # parents first: the order of the tree
     unattended: bool = False  # the owner's agent was stopped in good order, and left it running
     authority: AuthorityView | None = None  # None with quorum "none"
+    in_sync: list[str] = field(default_factory=list)  # whose copies hold every acknowledged write
 
 
 @dataclass(frozen=True, kw_only=True)

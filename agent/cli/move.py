@@ -16,19 +16,19 @@ def bring_in_service(options: Namespace) -> int:
     """Start a hierarchy, or move it to another node."""
     client = AgentClient(options.socket)
     answer = client.bring_in_service(options.name, options.node, options.owner_is_off)
-    return _follow(client, options, answer, in_service_on(options.node))
+    return follow(client, options, answer, in_service_on(options.node))
 
 
 def take_out_of_service(options: Namespace) -> int:
     """Stop a hierarchy everywhere."""
     client = AgentClient(options.socket)
-    return _follow(client, options, client.take_out_of_service(options.name), out_of_service)
+    return follow(client, options, client.take_out_of_service(options.name), out_of_service)
 
 
 def recover(options: Namespace) -> int:
     """Repair a resource."""
     client = AgentClient(options.socket)
-    return _follow(client, options, client.recover(options.name), recovered(options.name))
+    return follow(client, options, client.recover(options.name), recovered(options.name))
 
 
 def confirm(options: Namespace) -> int:
@@ -36,10 +36,11 @@ def confirm(options: Namespace) -> int:
     client, take = AgentClient(options.socket), options.answer == "yes"
     options.no_wait = options.no_wait or not take
     answer = client.confirm(options.name, take=take)
-    return _follow(client, options, answer, in_service_on(None))
+    return follow(client, options, answer, in_service_on(None))
 
 
-def _follow(client: AgentClient, options: Namespace, answer: AnswerReport, goal: Goal) -> int:
+def follow(client: AgentClient, options: Namespace, answer: AnswerReport, goal: Goal) -> int:
+    """Say what was answered, watch until the goal is reached, and say how that ended: the exit code."""
     if answer.accepted and not options.json:
         sys.stdout.write(answer.text + "\n")
         sys.stdout.flush()

@@ -44,6 +44,7 @@ def build_parser() -> ArgumentParser:
 
     _looking(verb)
     _moving(verb)
+    _mirroring(verb, shared)
     _preparing(verb, shared)
     return parser
 
@@ -71,6 +72,7 @@ def _looking(verb: Verb) -> None:
     events = verb("events", "events:show_events", "show what happened, oldest first")
     events.add_argument("--limit", type=_count, default=20, metavar="N", help="how many (default 20)")
     events.add_argument("--follow", action="store_true", help="go on with new ones until Ctrl-C")
+    verb("metrics", "metrics:show_metrics", "print this node's figures as Prometheus reads them")
     timeline = verb("timeline", "timeline:show_timelines", "show how the last failovers and moves went")
     timeline.add_argument("--last", type=_count, default=1, metavar="N", help="how many (default 1)")
 
@@ -92,10 +94,61 @@ def _moving(verb: Verb) -> None:
     confirm.add_argument("name", metavar="NAME", help="the hierarchy, or a resource in it")
     confirm.add_argument("answer", choices=("yes", "no"), help="take it, or leave it to its owner")
     for each in (bring, take, recover, confirm):
-        each.add_argument(
-            "--timeout", type=_duration_ms, default=60_000, metavar="TIME", help="wait so long (default 60s)"
-        )
+        _waiting(each, "60s")
         each.add_argument("--no-wait", action="store_true", help="return once the agent has begun")
+
+
+def _mirroring(verb: Verb, shared: ArgumentParser) -> None:
+    mirror = verb("mirror", "mirror:show", "show, or do something about, replicated data")
+    actions = mirror.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    def action(name: str, run: str, summary: str) -> ArgumentParser:
+        added = actions.add_parser(name, help=summary, description=summary, epilog=EXITS, parents=[shared])
+        added.set_defaults(run=run, verb=name)
+        return added
+
+    status = action("status", "mirror:show", "every copy: is it whole, what is done about it, what to do")
+    status.add_argument("tag", metavar="TAG", nargs="?", help="the replicated resource (default: all)")
+    about_node = [
+        action(
+            "pause", "mirror:ask_about_node", "copy nothing to a node until resume; its copy stops counting"
+        ),
+        action("resume", "mirror:ask_about_node", "copy to a node again, what has changed meanwhile"),
+        action("resync", "mirror:ask_about_node", "detach a node's copy and copy what differs"),
+        action("full-resync", "mirror:ask_about_node", "detach a node's copy and copy everything"),
+    ]
+    verify = action(
+        "verify", "mirror:verify", "compare the copies in the background; status shows the result"
+    )
+    throttle = action("throttle", "mirror:throttle", "bound how much is copied in a second")
+    create = action("create", "mirror_grave:create", "make the first copy, and bring it in service")
+    wipe = action("wipe", "mirror_grave:wipe", "make a node's disk blank, so that it can be filled anew")
+    force = action(
+        "force", "mirror_grave:force", "use a copy that lacks writes, when the others are lost for good"
+    )
+    for each in (*about_node, verify, throttle, create, wipe, force):
+        each.add_argument("tag", metavar="TAG", help="the replicated resource")
+    for each in (*about_node, create, wipe, force):
+        each.add_argument("node", metavar="NODE", help="whose copy")
+    throttle.add_argument("rate", type=_rate, metavar="RATE", help='such as 50MB; "0": no limit')
+    create.add_argument("--mkfs", choices=("xfs", "ext4"), help="make a filesystem on it")
+    create.add_argument("--overwrite", action="store_true", help="what is on that disk is of no use")
+    wipe.add_argument("--lose-copy-of", metavar="NODE", help="your word, where nobody can be asked")
+    force.add_argument("--lose-writes-of", metavar="NODE,…", help="the same: all whose writes may be lost")
+    for each in (create, force):
+        _waiting(each, "10min" if each is create else "60s")
+    force.add_argument("--no-wait", action="store_true", help="return once the agent has begun")
+    create.set_defaults(no_wait=False)
+
+
+def _waiting(parser: ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=_duration_ms,
+        default=default,
+        metavar="TIME",
+        help=f"wait so long (default {default})",
+    )
 
 
 def _preparing(verb: Verb, shared: ArgumentParser) -> None:
@@ -145,3 +198,12 @@ def _duration_ms(text: str) -> int:
         return parse_duration(text)
     except ValueError:
         raise ArgumentTypeError(f'"{text}" is not a duration such as 500ms, 60s or 5min') from None
+
+
+def _rate(text: str) -> int:
+    from agent.cli.sizes import parse_rate  # noqa: PLC0415 (one verb's)
+
+    try:
+        return parse_rate(text)
+    except ValueError as exc:
+        raise ArgumentTypeError(str(exc)) from None

@@ -19,6 +19,7 @@ def remarks(hierarchy: HierarchyView, seen_from: str) -> Iterator[Cell]:
     for name, on in hierarchy.nodes.items():
         if on.waits is not None:
             yield Cell(why_it_waits(hierarchy, name, on.waits, seen_from), "yellow")
+    yield from _without_copies(hierarchy)
     for name, on in hierarchy.nodes.items():
         if not on.eligible and on.why_not:
             yield Cell(f"{name} can't run it: {on.why_not}", "yellow")
@@ -27,6 +28,13 @@ def remarks(hierarchy: HierarchyView, seen_from: str) -> Iterator[Cell]:
             if state.why:
                 style = "red" if state.state == "OSF" else "yellow"
                 yield Cell(f"{resource.tag} on {name}: {state.why}", style)
+
+
+def _without_copies(hierarchy: HierarchyView) -> Iterator[Cell]:
+    lacking = [name for name in hierarchy.nodes if name not in hierarchy.in_sync]
+    if hierarchy.in_sync and lacking:
+        tags = ", ".join(each.tag for each in hierarchy.resources if each.replicated)
+        yield Cell(f"{tags} goes on without {' and '.join(lacking)}: see kage mirror status", "yellow")
 
 
 def left_running(hierarchy: HierarchyView) -> bool:

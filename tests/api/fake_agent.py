@@ -23,7 +23,8 @@ from agent.api.reports import (
     WaitView,
 )
 from agent.api.server import serve
-from agent.core.messages import Command
+from agent.core.commands import DETAILS
+from agent.core.messages import AskKit, Command
 
 TAGS = ("ip-vip", "route-vip", "cyss_cbgrn", "cyde_5_0", "fs-dir1")  # parents first
 KITS = ("ip", "route", "generic", "generic", "filesystem")
@@ -39,6 +40,7 @@ class FakeAgent:
         self.commands: list[Command] = []
         self.asked: list[tuple[str, int, int]] = []
         self.answer = AnswerReport(accepted=True, text="begun")
+        self.details: dict[str, AnswerReport | None] = {}  # what the kit on each node tells; None: it hangs
         self.defect: Exception | None = None
         self.silent = False  # never answers a coroutine …
         self.thinking = threading.Event()  # … once this is set
@@ -74,8 +76,17 @@ class FakeAgent:
 
     async def command(self, command: Command) -> AnswerReport:
         await self._think()
+        if isinstance(command, AskKit) and command.verb == DETAILS:
+            return await self._tell(command.node or "")
         self.commands.append(command)
         return self.answer
+
+    async def _tell(self, node: str) -> AnswerReport:
+        answer = self.details.get(node, AnswerReport(accepted=False, text=f"{node} is lost"))
+        if answer is None:
+            await asyncio.Event().wait()
+        assert answer is not None
+        return answer
 
     async def _think(self) -> None:
         self.thinking.set()
