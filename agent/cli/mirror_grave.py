@@ -27,7 +27,7 @@ def create(options: Namespace) -> int:
     """Make the first copy, and bring the hierarchy in service on it; asked again it goes on where it was."""
     client = AgentClient(options.socket)
     job = _creation(client.mirror(options.tag), options.node)
-    if job is None or job.state == "failed":
+    if job is None or job.state == "failed" or (job.state == "done" and options.overwrite):
         body = {"node": options.node, "mkfs": options.mkfs, "overwrite": options.overwrite}
         answer = client.ask_mirror(options.tag, "create", body)
         if not answer.accepted:

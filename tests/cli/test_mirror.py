@@ -212,6 +212,14 @@ def test_create_hands_its_options_on_and_tells_one_report(
     assert (report["accepted"], report["reached"]) == (True, True)
 
 
+def test_a_copy_that_was_made_is_made_anew_only_over_it(
+    agent: FakeAgent, kage: Kage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Birth(agent, monkeypatch, CREATED)
+    assert kage("mirror", "create", TAG, "db-01", "--overwrite") == 0
+    assert agent.commands == [dataclasses.replace(CREATE, arguments=(("overwrite", "yes"),)), BEGIN]
+
+
 def test_a_copy_that_could_not_be_made_is_not_trusted(
     agent: FakeAgent, kage: Kage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
