@@ -19,12 +19,12 @@ _AGAIN_S = 0.5  # after a refusal
 class Copies:
     """The nodes whose copies are whole, as this node sees them and as the voters were told."""
 
-    def __init__(self, replicas: Replicas, log: Callable[[str], None]) -> None:
-        self._replicas, self._log = replicas, log
+    def __init__(self, replicas: Replicas, log: Callable[[str], None], agreed: Callable[[], None]) -> None:
+        """`agreed` is called at each agreement."""
+        self._replicas, self._log, self._tell_agreed = replicas, log, agreed
         self._wanted: frozenset[str] | None = None
         self._agreed: frozenset[str] | None = None  # None: anything may have been told
         self._changed = asyncio.Event()
-        self._news = asyncio.Event()  # another one after each agreement
         self.why = ""  # the voters can't be told
 
     def counted(self, node: str) -> Counted:
@@ -39,11 +39,6 @@ class Copies:
         if wanted and wanted != self._wanted:
             self._wanted = wanted
             self._changed.set()
-
-    async def news(self, within_s: float) -> None:
-        """Return at the next agreement, or after this time."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), within_s)
 
     async def tell(self) -> None:
         """Have each newest set agreed on, until cancelled."""
@@ -76,6 +71,5 @@ class Copies:
                 await asyncio.sleep(_AGAIN_S)
             else:
                 self.why, self._agreed = "", wanted
-                self._news.set()
-                self._news = asyncio.Event()
+                self._tell_agreed()
                 return

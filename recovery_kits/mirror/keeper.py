@@ -27,6 +27,7 @@ from recovery_kits.mirror.rejoin import FullCopy
 
 POLL_S = 0.2
 _CONNECT_S = 5.0  # for an address to answer
+_FAIL_S = 0.05
 _ADD_S = 60.0  # for md to take a leg in; the copy itself comes after
 _TROUBLES = (NbdError, CommandFailed, Refused, OSError)
 
@@ -89,21 +90,27 @@ class Keeper:
         elif self._lacking_since is None:
             self._lacking_since = now
 
-    async def step(self) -> None:
-        """Do what comes next for it."""
+    async def step(self) -> bool:
+        """Do what comes next for it; whether that has changed anything."""
         match decide(self._facts(), self._hands.place.dead_after_ms):
             case Step.REST:
-                return
+                return False
             case Step.EXCLUDE:
-                self.whole = False
+                return self._count(whole=False)
             case Step.INCLUDE:
-                self.whole, self.why, self.refused = True, "", False
+                self.why, self.refused = "", False
+                return self._count(whole=True)
             case Step.RECONNECT:
-                await self._try(self._reconnect)
+                return await self._try(self._reconnect)
             case Step.DETACH:
-                await self._try(self._detach)
+                return await self._try(self._detach)
             case Step.ATTACH:
-                await self._try(self._attach)
+                return await self._try(self._attach)
+
+    def _count(self, *, whole: bool) -> bool:
+        """Its copy shall count, or not; to have that agreed is the source's part, for all copies at once."""
+        changed, self.whole = self.whole is not whole, whole
+        return changed
 
     def try_now(self) -> None:
         """Something has changed: don't wait until the pause is over."""
@@ -137,7 +144,7 @@ class Keeper:
             self.last, self.progress = self.progress.done(now), None
             self._hands.log(f"{self.node} has a whole copy again: {self.last.bytes} bytes copied")
 
-    async def _try(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _try(self, step: Callable[[], Awaitable[None]]) -> bool:
         try:
             await step()
         except _TROUBLES as trouble:
@@ -146,9 +153,10 @@ class Keeper:
                 self._hands.log(f"{self.node}: {why}")
             self.why, self.refused = why, isinstance(trouble, Refused)
             self._retry.failed(self._hands.clock_ms())
-        else:
-            self.why, self.refused = "", False
-            self._retry.over()
+            return False
+        self.why, self.refused = "", False
+        self._retry.over()
+        return True
 
     async def _reconnect(self) -> None:
         """Over the other address, within the time that is left."""
@@ -167,7 +175,7 @@ class Keeper:
         array, device, self.progress = self._hands.array, self.link.device, None
         failing = asyncio.ensure_future(array.fail(device))
         try:
-            await asyncio.wait({failing}, timeout=POLL_S)  # it may itself wait for what waits
+            await asyncio.wait({failing}, timeout=_FAIL_S)  # it may itself wait for what waits
             await self.link.disconnect()
             await failing
         finally:

@@ -47,7 +47,8 @@ class Source:
         """`resync_limit`: the configuration's, in bytes a second."""
         self._place, self._array, self._tools, self._memory = place, array, tools, memory
         self._resync_limit = resync_limit
-        self._copies = Copies(tools.replicas, tools.log)
+        self._copies = Copies(tools.replicas, tools.log, self._stir)
+        self._stirred = asyncio.Event()  # another one after each look and each agreement
         hands = Hands(
             place=place,
             array=array,
@@ -120,6 +121,7 @@ class Source:
             for keeper in self.keepers.values():
                 keeper.look(state)
             self._say()
+        self._stir()
 
     def _say(self) -> None:
         """Which copies are whole now."""
@@ -132,12 +134,18 @@ class Source:
         self._copies.whole(whole)
 
     async def _keep(self, keeper: Keeper) -> None:
-        """Step by step; as soon as something is agreed, and else every now and then."""
+        """Step by step, whenever there is something new."""
         while True:
-            await self._look()  # what the step before has changed
-            await keeper.step()
-            self._say()
-            await self._copies.news(POLL_S)
+            stirred = self._stirred
+            if await keeper.step():
+                await self._look()  # what has come of it
+            else:
+                await stirred.wait()
+
+    def _stir(self) -> None:
+        """There is something new: whoever waits goes on."""
+        self._stirred.set()
+        self._stirred = asyncio.Event()
 
     async def _hear(self, dead: DeadLinks) -> None:
         while True:
@@ -152,3 +160,4 @@ class Source:
             for keeper in self.keepers.values():
                 if keeper.link.index == index:
                     keeper.link.dead = True
+            await self._look()

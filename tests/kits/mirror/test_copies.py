@@ -12,6 +12,10 @@ from recovery_kits.mirror.legs import Counted
 from tests.runtime.waiting import until
 
 
+def quiet() -> None:
+    """Nobody wants to hear of agreements."""
+
+
 class Voters:
     """A `Replicas` that agrees when it is let."""
 
@@ -48,7 +52,7 @@ async def telling(copies: Copies) -> AsyncIterator[None]:
 
 
 def test_nothing_is_known_of_a_copy_before_the_voters_were_told() -> None:
-    copies = Copies(Voters(), print)
+    copies = Copies(Voters(), print, quiet)
     assert copies.counted("b") is Counted.UNKNOWN
     copies.whole({"a"})
     assert copies.counted("b") is Counted.UNKNOWN
@@ -56,7 +60,7 @@ def test_nothing_is_known_of_a_copy_before_the_voters_were_told() -> None:
 
 async def _dropped_and_back() -> None:
     voters = Voters()
-    copies = Copies(voters, print)
+    copies = Copies(voters, print, quiet)
     async with telling(copies):
         voters.open.set()
         copies.whole({"a", "b"})
@@ -78,7 +82,7 @@ def test_a_copy_stops_counting_only_when_that_is_agreed() -> None:
 
 async def _superseded() -> None:
     voters = Voters()
-    copies = Copies(voters, print)
+    copies = Copies(voters, print, quiet)
     async with telling(copies):
         voters.open.set()
         copies.whole({"a"})
@@ -101,7 +105,7 @@ def test_a_newer_set_replaces_one_that_is_not_agreed_yet() -> None:
 
 async def _refused() -> None:
     voters, said = Voters(), list[str]()
-    copies = Copies(voters, said.append)
+    copies = Copies(voters, said.append, quiet)
     voters.refusals = 2
     voters.open.set()
     async with telling(copies):
@@ -119,7 +123,7 @@ def test_a_refusal_is_said_once_and_asked_again() -> None:
 
 async def _of_none() -> None:
     voters = Voters()
-    copies = Copies(voters, print)
+    copies = Copies(voters, print, quiet)
     voters.open.set()
     async with telling(copies):
         copies.whole({"a"})

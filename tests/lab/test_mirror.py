@@ -1,0 +1,170 @@
+"""The mirror kit on real kernels, disks and networks: what it promises whatever breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.disk import nothing, some
+from tests.lab.lab import VmLab
+from tests.lab.mirror_lab import MOUNT, MirrorLab, differences, holds, shut_down
+from tests.machines.machine import wait_until
+
+pytestmark = pytest.mark.cluster
+
+SOURCE, TARGET = "db-01", "db-02"
+BOTH = [SOURCE, TARGET]
+SIZE_BYTES = 200 << 20
+ALONE = b"written by a source that nobody followed "
+
+
+@pytest.fixture(scope="module")
+def mirror(lab: VmLab) -> MirrorLab:
+    """In service on db-01, whole on both, mounted."""
+    mirror = MirrorLab(lab)
+    for node in BOTH:
+        mirror.start_hands(node)
+    mirror.control(SOURCE, "create", mkfs="ext4")
+    assert mirror.job(SOURCE)["state"] == "done"
+    mirror.ask(TARGET, "stand_by")
+    mirror.promote(SOURCE, in_sync=(SOURCE,))
+    mirror.wait_leg(SOURCE, "in-sync")
+    lab.guests[SOURCE].run("mount", "/dev/md/dir1", MOUNT)
+    return mirror
+
+
+@pytest.fixture
+def calm(mirror: MirrorLab) -> Iterator[MirrorLab]:
+    """The same, and both networks work again afterwards."""
+    mirror.wait_leg(SOURCE, "in-sync")
+    yield mirror
+    mirror.lab.mend()
+
+
+def test_a_new_target_gets_everything_and_counts_only_then(mirror: MirrorLab) -> None:
+    asked = mirror.asked(SOURCE)
+    assert asked[0] == [SOURCE]
+    assert asked[-1] == BOTH
+    assert mirror.leg(SOURCE)["last_resync"]["kind"] == "full"
+    assert mirror.ask(SOURCE, "quick_check")["why"] == ""
+    assert mirror.ask(SOURCE, "details")["role"] == "source"
+    assert mirror.ask(TARGET, "details")["role"] == "target"
+    assert mirror.ask(TARGET, "validate") == []
+
+
+def test_a_mirror_in_use_is_neither_stopped_nor_overwritten(calm: MirrorLab) -> None:
+    assert f"mounted on {MOUNT}" in calm.refusal(SOURCE, "remove")
+    calm.ask(SOURCE, "attend")
+    said = calm.refusal(SOURCE, "control", verb="create", arguments={"overwrite": "yes"})
+    assert "counts already" in said
+    assert "counts" in calm.refusal(SOURCE, "control", verb="wipe", arguments={})
+
+
+def test_one_network_less_costs_a_pause_and_no_copy(calm: MirrorLab) -> None:
+    in_use = calm.leg(SOURCE)["address"]
+    device = "eth0" if in_use == "10.0.6.4" else "eth1"
+    asked = len(calm.asked(SOURCE))
+    with calm.writing(SOURCE) as writes:
+        calm.lab.cut(TARGET, device)
+        wait_until(lambda: calm.leg(SOURCE)["address"] != in_use, 60, "it goes on over the other network")
+        writes.go_on()
+    assert calm.wait_leg(SOURCE, "in-sync")["last_resync"]["kind"] == "full"  # the first one
+    assert len(calm.asked(SOURCE)) == asked
+
+
+def test_without_the_target_writes_wait_for_the_voters_and_then_go_on(calm: MirrorLab) -> None:
+    with calm.writing(SOURCE) as writes:
+        calm.ask(SOURCE, "voters", open=False)
+        calm.lab.cut(TARGET)
+        wait_until(lambda: calm.asked(SOURCE)[-1] == [SOURCE], 60, "the voters are asked")
+        before = writes.count()
+        wait_until(lambda: calm.leg(SOURCE)["stalled_ms"] > 12_000, 60, "a while has passed")
+        assert writes.count() <= before + 1  # one may have been answered as the voters were asked
+        assert "[UU]" in calm.lab.guests[SOURCE].read("/proc/mdstat")
+        calm.ask(SOURCE, "voters", open=True)
+        writes.go_on()
+        calm.lab.mend()
+        resync = calm.wait_leg(SOURCE, "in-sync")["last_resync"]
+        writes.go_on()
+    assert resync["kind"] == "union"
+    assert 0 < resync["bytes"] < SIZE_BYTES // 4
+    assert calm.asked(SOURCE)[-1] == BOTH
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_target_that_loses_power_under_load_gets_what_it_missed(calm: MirrorLab, seed: int) -> None:
+    with calm.writing(SOURCE) as writes:
+        calm.power_cut(TARGET, some(seed))
+        calm.wait_leg(SOURCE, "dropped", "unreachable")
+        writes.go_on()
+        calm.start(TARGET)
+        resync = calm.wait_leg(SOURCE, "in-sync")["last_resync"]
+        writes.go_on()
+    assert resync["kind"] == "union"
+    assert 0 < resync["bytes"] < SIZE_BYTES // 4
+    calm.control(SOURCE, "verify")
+    assert calm.job(SOURCE)["text"] == "the copies are the same"
+
+
+def test_an_agent_that_was_killed_finds_all_as_it_was(calm: MirrorLab) -> None:
+    with calm.writing(SOURCE) as writes:
+        for node in BOTH:
+            calm.kill_hands(node)
+            calm.start_hands(node)
+        calm.ask(TARGET, "stand_by")
+        calm.promote(SOURCE, in_sync=(SOURCE, TARGET))
+        leg = calm.wait_leg(SOURCE, "in-sync")
+        writes.go_on()
+    assert leg["last_resync"] is None
+    assert calm.asked(SOURCE) == [BOTH]
+
+
+def test_a_pause_outlives_the_agent_and_ends_with_what_was_missed(calm: MirrorLab) -> None:
+    calm.control(SOURCE, "pause", node=TARGET)
+    calm.wait_leg(SOURCE, "paused")
+    assert calm.asked(SOURCE)[-1] == [SOURCE]
+    calm.kill_hands(SOURCE)
+    calm.start_hands(SOURCE)
+    calm.promote(SOURCE, in_sync=(SOURCE,))
+    calm.wait_leg(SOURCE, "paused")
+    calm.lab.guests[SOURCE].shell(f"dd if=/dev/urandom of={MOUNT}/missed bs=1M count=2 conv=fsync 2>&1")
+    calm.control(SOURCE, "resume", node=TARGET)
+    resync = calm.wait_leg(SOURCE, "in-sync")["last_resync"]
+    assert resync["kind"] == "union"
+    assert 2 << 20 <= resync["bytes"] < SIZE_BYTES // 4
+
+
+def test_a_full_resync_copies_everything(calm: MirrorLab) -> None:
+    calm.control(SOURCE, "full-resync", node=TARGET)
+    calm.wait_leg(SOURCE, "copying")
+    assert calm.asked(SOURCE)[-1] == [SOURCE]
+    resync = calm.wait_leg(SOURCE, "in-sync")["last_resync"]
+    assert resync["kind"] == "full"
+    assert resync["bytes"] > SIZE_BYTES * 9 // 10
+
+
+def test_a_source_that_nobody_followed_loses_what_it_wrote_alone(calm: MirrorLab) -> None:
+    source, target = calm.lab.guests[SOURCE], calm.lab.guests[TARGET]
+    source.shell(f"echo kept >{MOUNT}/kept; sync {MOUNT}/kept")
+    calm.lab.cut(SOURCE)
+    calm.wait_leg(SOURCE, "dropped", "unreachable")
+    source.shell(f"yes '{ALONE.decode()}' | head -c 8M >{MOUNT}/alone; sync {MOUNT}/alone")
+    calm.power_cut(SOURCE, nothing)
+    assert holds(calm.lab.disk(SOURCE), ALONE)
+    # As if the voters had never heard of the source's last word: then the target may take over.
+    calm.promote(TARGET, in_sync=tuple(BOTH))
+    assert calm.asked(TARGET)[0] == [TARGET]
+    assert target.shell(f"mount /dev/md/dir1 {MOUNT}; cat {MOUNT}/kept; ls {MOUNT}").startswith("kept\n")
+    target.shell(f"dd if=/dev/urandom of={MOUNT}/after bs=1M count=4 conv=fsync 2>&1")
+    calm.lab.mend()
+    calm.start(SOURCE)
+    resync = calm.wait_leg(TARGET, "in-sync")["last_resync"]
+    assert resync["kind"] == "union"
+    assert 12 << 20 <= resync["bytes"] < SIZE_BYTES // 2
+    target.run("umount", MOUNT)
+    calm.ask(TARGET, "remove")
+    assert "md" not in target.shell("grep ^md /proc/mdstat || true; cat /sys/block/nbd*/backend 2>&1 || true")
+    shut_down(calm.lab)
+    assert differences(calm.lab) == 0
+    assert not holds(calm.lab.disk(SOURCE), ALONE)
