@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from agent.api.lookup import is_in_service
 from agent.api.reports import HierarchyView, WaitView
 from agent.cli.screen import Cell
 
@@ -32,7 +33,7 @@ def remarks(hierarchy: HierarchyView, seen_from: str) -> Iterator[Cell]:
 
 def _without_copies(hierarchy: HierarchyView) -> Iterator[Cell]:
     lacking = [name for name in hierarchy.nodes if name not in hierarchy.in_sync]
-    if hierarchy.in_sync and lacking:
+    if hierarchy.in_sync and lacking and is_in_service(hierarchy):
         tags = ", ".join(each.tag for each in hierarchy.resources if each.replicated)
         yield Cell(f"{tags} goes on without {' and '.join(lacking)}: see kage mirror status", "yellow")
 

@@ -15,13 +15,14 @@ from agent.api.facade import Facade
 from agent.api.mirrors import MirrorReport
 from agent.api.server import serve
 from agent.cli.main import main
+from agent.comm.keys import Keyring
 from agent.runtime.agent import Agent
 from agent.runtime.reload import Reloader
 from recovery_kits.contract import Check
 from recovery_kits.generic import GenericKit
 from tests.api.exposition import read
 from tests.api.fake_agent import until_it_listens
-from tests.runtime.inside import make_agent, running, told
+from tests.runtime.inside import KEY, PEER, make_agent, running, told
 from tests.runtime.waiting import on_loop, until
 
 LABELS = {"hierarchy": "app", "resource": "db"}
@@ -66,7 +67,9 @@ class Pretended:
             await kit.tools.replicas.agree(self.whole)
             await self.changed.wait()
 
-    def _details(self, _kit: GenericKit) -> Mapping[str, Any]:
+    def _details(self, kit: GenericKit) -> Mapping[str, Any]:
+        if kit.tools.node == PEER:
+            return {"role": "target", "disk": {"path": "/dev/vdb", "state": "ok"}}
         leg = {"node": "b", "state": "copying", "percent": 25.0, "bytes_left": 3072}
         return {"role": "source" if self.up else "target", "legs": [leg] if self.up else [], "job": self.job}
 
@@ -152,6 +155,29 @@ async def test_from_the_first_copy_to_a_forced_one(
         assert await kage("mirror", "force", "db", "a", "--lose-writes-of", "b") == 0
         assert "what only b has is lost" in capsys.readouterr().out
         assert (await kage.mirror()).in_sync == ["a"]
+
+
+@on_loop
+async def test_the_other_node_is_asked_through_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Pretended(monkeypatch)
+    here, there = tmp_path / "a", tmp_path / "b"
+    for home in (here, there):
+        home.mkdir()
+    agent, kage = make_agent(here), Kage(here / "agent.sock")
+    peer = Agent(PEER, agent.config, Keyring([KEY]), there / "state", there / "run", "0.1.0")
+    async with serving(agent, here / "agent.sock"):
+        async with running(peer):
+            await until(lambda: told(agent, "peer-alive") and told(peer, "peer-alive"))
+            on = (await kage.mirror()).nodes["b"]
+            assert (on.standing, on.trouble) == ("alive", "")
+            assert on.details is not None
+            assert (on.details.role, on.details.disk.path) == ("target", "/dev/vdb")
+        await until(lambda: told(agent, "peer-left"))
+        mirror = await kage.mirror()
+        assert (mirror.nodes["b"].details, mirror.nodes["b"].trouble) == (None, "b is left")
+        assert mirror.nodes["a"].details is not None
 
 
 @on_loop
