@@ -115,10 +115,12 @@ class Guest:
             self._monitor = qemu.Monitor(monitor)
 
     def wait_up(self, within_s: float = BOOT_LIMIT_S) -> None:
-        """Return once it runs commands; raises TimedOut, with what its console said in the logs."""
+        """Return once it runs commands; raises TimedOut, or Silent if it went off instead."""
         wait_until(lambda: self._up.is_set() or not self.on, within_s, f"{self.name} is up")
         if not self.on:
-            raise Silent(f"{self.name} went off while it booted; see {self.name}.console.log")
+            logs = (self.logs / f"{self.name}.{each}.log" for each in ("console", "qemu", "virtiofsd"))
+            ends = [log.read_text(errors="replace")[-2000:] for log in logs]
+            raise Silent("\n".join([f"{self.name} went off while it booted", *ends]))
 
     def power_cut(self, keep: Keep = disk.nothing) -> None:
         """Every process is dead when this returns. A guest that is off already loses nothing more."""
