@@ -65,11 +65,13 @@ async def _read_bitmap(read: Read, superblock: Superblock) -> Bitmap | str:
         if len(piece) != wanted:
             return "the bitmap is cut off by the device's end"
         content += piece
-    again = parse_header(bytes(content[:HEADER_BYTES]), superblock)
-    if again != header:
-        return again if isinstance(again, str) else "the bitmap changed while it was read"
+    newer = parse_header(bytes(content[:HEADER_BYTES]), superblock)  # a running array writes it meanwhile
+    if isinstance(newer, str):
+        return newer
+    if newer.chunks != header.chunks:
+        return "the bitmap was made anew while it was read"
     bits = bytes(content[HEADER_BYTES:end])
-    return Bitmap(header, await asyncio.to_thread(Chunks.from_bits, bits, header.chunks))
+    return Bitmap(newer, await asyncio.to_thread(Chunks.from_bits, bits, newer.chunks))
 
 
 class DeviceReader:

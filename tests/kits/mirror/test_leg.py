@@ -92,6 +92,33 @@ def test_a_bitmap_cut_off_by_the_end_is_none() -> None:
     assert leg.why == "the bitmap is cut off by the device's end"
 
 
+class Written:
+    """A running array's leg, whose bitmap is written anew between two reads of it."""
+
+    def __init__(self, *disks: DiskLeg) -> None:
+        self._disks = [Image(disk.image()) for disk in disks]
+
+    async def __call__(self, offset: int, length: int) -> bytes:
+        """The superblock and the first look at the bitmap from one, the rest from the next."""
+        disk = self._disks[0]
+        if offset == 8192 and len(self._disks) > 1:
+            self._disks.pop(0)
+        return await disk(offset, length)
+
+
+def test_a_bitmap_that_is_written_while_it_is_read_is_told_as_it_is_now() -> None:
+    leg = asyncio.run(read_leg(Written(DiskLeg(), DiskLeg(cleared=40, dirty=[7]))))
+    assert isinstance(leg, Leg)
+    assert leg.bitmap is not None
+    assert (leg.bitmap.header.events_cleared, leg.bitmap.dirty) == (40, Chunks(((7, 7),)))
+
+
+def test_a_bitmap_that_is_made_anew_while_it_is_read_is_none() -> None:
+    leg = asyncio.run(read_leg(Written(DiskLeg(), DiskLeg(chunk=131072))))
+    assert isinstance(leg, Leg)
+    assert (leg.bitmap, leg.why) == (None, "the bitmap was made anew while it was read")
+
+
 @pytest.mark.parametrize(
     ("at", "value", "what"),
     [
