@@ -19,7 +19,8 @@ from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.negotiation import negotiate
 from recovery_kits.mirror.server import Export, Server
 
-USER_TIMEOUT_MS, NEGOTIATION_S, STOP_S = 4_000, 60.0, 10.0
+USER_TIMEOUT_MS = 600_000  # so long that only nbd's own limit for a request ends a link
+NEGOTIATION_S, STOP_S = 60.0, 10.0
 
 
 class Hands:

@@ -93,8 +93,8 @@ def write(source: Hand, index: int, letter: str, how: str = "bs=256K count=4 ofl
 
 
 def leg_holds(target: Hand, letter: str) -> bool:
-    """Whether the target's own disk starts with a MiB of that letter."""
-    text = "dd if=/dev/vda bs=1M count=1 iflag=direct status=none | tr -d '" + letter + "' | wc -c"
+    """Whether the target's own disk starts with a block of that letter."""
+    text = f"dd if=/dev/vda bs=4K count=1 iflag=direct status=none | tr -d {letter} | wc -c"
     return target.guest.shell(text).strip() == "0"
 
 
@@ -147,10 +147,10 @@ def test_a_server_that_was_killed_is_started_again_and_the_write_goes_on(source:
 
 
 def test_disconnecting_ends_a_write_that_hangs_on_a_cut_link(lab: VmLab, source: Hand, target: Hand) -> None:
-    with link(source, timeout_s=60) as index:  # the kernel doesn't know that it is dead
+    with link(source, timeout_s=300) as index:  # the kernel doesn't know that it is dead
         lab.cut(TARGET, "eth0")
-        writing = write(source, index, "d", "bs=1M count=64 conv=fsync")
-        wait_until(lambda: in_flight(source, index) > 64, LIMIT_S, "more writes hang than a socket holds")
+        writing = write(source, index, "d", "bs=1M count=16 oflag=direct")
+        wait_until(lambda: in_flight(source, index) > 0, LIMIT_S, "the write is under way")
         took_s = source.do("disconnect", index=index)
         assert isinstance(took_s, float), took_s
         print(f"disconnecting a cut link with a write under way took {took_s:.2f} s")
