@@ -5,7 +5,9 @@ Invariants:
 - the name of its configuration file holds a digest of what is in it, so what a running server was told
   is known, and other parameters mean another server;
 - strangers are refused even when the list of peers is lost: nbd-server alone would let everybody in;
-- stopped means that no process of it is left which could still write.
+- stopped means that no process of it is left which could still write;
+- a new client has the device to itself: what an earlier connection may still write is over by then, for
+  it would overwrite what the new one brings. There is one source, so an earlier connection is a dead one.
 
 Needs root. The directory is to be in memory (/run): it is read and written in the event loop.
 Source: nbd-server(5), and the source of nbd-server 3.24.
@@ -31,6 +33,13 @@ from recovery_kits.mirror.serving import PROGRAM, Serving, kill, serving
 
 _NAME = re.compile(r"(?!generic$)[A-Za-z0-9][A-Za-z0-9._-]*")
 _UNSAFE = re.compile(r"[\x00-\x1f\\%]")  # in the configuration file, or in a command of it
+# Run by nbd-server's child for a client (its pid is $PPID) before it serves: ends the other children.
+_ALONE = """\
+read -r _ _ _ up _ </proc/$PPID/stat; \
+for other in $(cat /proc/$up/task/$up/children); do \
+[ $other = $PPID ] && continue; kill -9 $other; n=0; \
+while [ -e /proc/$other/exe ]; do n=$((n+1)); [ $n -lt 50 ] || exit 1; sleep 0.1; done; \
+done"""
 _POLL_S = 0.05
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (where to reach who listens there)
 
@@ -67,7 +76,7 @@ listenaddr = {", ".join(self.listen)}
 exportname = {self.device}
 virtstyle = none
 authfile = {allowed}
-prerun = grep -q . {shlex.quote(str(allowed))}
+prerun = grep -q . {shlex.quote(str(allowed))} || exit 1; {_ALONE}
 sync = {str(self.sync).lower()}
 flush = true
 fua = true

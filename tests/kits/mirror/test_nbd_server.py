@@ -203,14 +203,35 @@ def test_disconnecting_clients_leaves_the_server(place: Place) -> None:
         leg = place.export()
         server = place.server(leg)
         await server.start()
-        async with await client(leg) as first, await client(leg) as second:
+        async with await client(leg) as session:
             await server.disconnect_clients()
-            for session in (first, second):
-                with pytest.raises(NbdError):
-                    await session.read(0, 512)
+            with pytest.raises(NbdError):
+                await session.read(0, 512)
         assert await server.running()
         async with await client(leg) as session:
             assert len(await session.read(0, 512)) == 512
+
+    asyncio.run(scenario())
+
+
+def test_a_new_client_has_the_device_to_itself(place: Place) -> None:
+    async def scenario() -> None:
+        leg, other = place.export(), place.export("dir2")
+        for each in (leg, other):
+            await place.server(each).start()
+        async with await client(leg) as first, await client(other) as bystander:
+            assert len(await first.read(0, 512)) == 512
+            (listening, old) = sorted(
+                await processes(place, leg, children=1), key=lambda each: not each.listens
+            )
+            os.kill(old.pid, signal.SIGSTOP)  # it can't even read what it was sent
+            async with await client(leg) as second:
+                assert len(await second.read(0, 512)) == 512
+                assert not _lives(old.pid)
+                assert _lives(listening.pid)
+            with pytest.raises(NbdError):
+                await first.read(0, 512)
+            assert len(await bystander.read(0, 512)) == 512
 
     asyncio.run(scenario())
 
