@@ -162,7 +162,7 @@ class Keeper:
         """Over the other address, within the time that is left."""
         left_s = max(self._hands.place.dead_after_ms - self.troubled_ms, 100) / 1_000
         async with asyncio.timeout(left_s):
-            async with await self.link.open_other(limit_s=left_s) as session:
+            async with await self.link.open_other(limit_s=left_s / 2) as session:  # there may be a third
                 mine, found = await self._hands.read_local(), await read_leg(session.read)
                 if why := same_leg(mine, found, self._slot):
                     self.afresh = True

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
+from ipaddress import ip_address
 from pathlib import Path
 
 from recovery_kits.mirror import links
@@ -16,6 +18,7 @@ from recovery_kits.mirror.negotiation import Session, negotiate
 from recovery_kits.mirror.place import Place
 
 _DEAD_CONNECTION_S = 24 * 3_600  # requests wait for us to decide; md would fail the leg at the first error
+_ESTABLISHED = "01"  # in /proc/net/tcp
 _READS, _WRITES, _DISCARDS, _FLUSHES = 0, 4, 11, 15  # requests done; fields of Documentation/block/stat.rst
 
 
@@ -45,6 +48,8 @@ class Link:
         found = links.find(self._identifier)
         if found != self.index:
             self.index, self.dead, self.heard_all = found, False, False
+            connected = _connected(self._addresses, self._place.port)
+            self._at = self._addresses.index(connected) if connected else self._at
 
     async def open(self, *, limit_s: float) -> Session:
         """A session over the first address that answers within `limit_s`; raises NbdError."""
@@ -109,6 +114,25 @@ class Link:
         for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
             sock.setsockopt(socket.IPPROTO_TCP, option, 1)
         return sock
+
+
+def _connected(addresses: tuple[str, ...], port: int) -> str | None:
+    """To which of these addresses a connection stands, the kernel's own ones included."""
+    standing = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (Path("/proc/net") / table).read_text().splitlines()[1:]
+        except FileNotFoundError:  # no IPv6 here
+            continue
+        standing |= {fields[2] for fields in map(str.split, lines) if fields[3] == _ESTABLISHED}
+    return next((address for address in addresses if f"{_in_hex(address)}:{port:04X}" in standing), None)
+
+
+def _in_hex(address: str) -> str:
+    """As /proc/net/tcp writes it: words of four bytes, each as a number of this machine's."""
+    packed = ip_address(address).packed
+    words = (packed[at : at + 4] for at in range(0, len(packed), 4))
+    return "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
 
 
 def requests(device: str) -> tuple[int, int]:

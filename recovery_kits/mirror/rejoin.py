@@ -64,6 +64,8 @@ def union(running: Leg, returning: Leg | NoLeg) -> Chunks | FullCopy:
 def _not_of_this_array(running: Superblock, returning: Superblock) -> str:
     if returning.array_uuid != running.array_uuid:
         return f"it is a leg of array {returning.array_uuid}, not {running.array_uuid}"
+    if returning.created != running.created:  # the uuid follows from the configuration: it says less
+        return "it is a leg of an array of that name which was made at another time"
     if returning.device_uuid == running.device_uuid:
         return "it is a clone of the running leg"
     if returning.size_bytes != running.size_bytes:

@@ -75,6 +75,7 @@ class Superblock:
     device_uuid: UUID
     name: str  # of the array; for people
     features: Feature
+    created: int  # when the array was made: seconds since 1970 in the low 40 bits, microseconds above
     events: int  # counts the changes of the array's state; the higher, the newer, within one history
     updated_at_s: int  # since 1970, by the writer's clock
     raid_disks: int
@@ -115,7 +116,7 @@ def parse_superblock(block: bytes) -> Superblock | NoLeg:
 def _parse(block: bytes) -> Superblock | NoLeg:
     # fmt: off
     (
-        _, _, features, array_uuid, name, _, level, _, size, _, raid_disks, bitmap_offset,
+        _, _, features, array_uuid, name, created, level, _, size, _, raid_disks, bitmap_offset,
         data_offset, data_size, place, recovery_offset, number, device_uuid, flags,
         updated_at, events, _, checksum, count,
     ) = _HEADER.unpack_from(block)
@@ -138,6 +139,7 @@ def _parse(block: bytes) -> Superblock | NoLeg:
         device_uuid=UUID(bytes=device_uuid),
         name=name.rstrip(b"\0").decode("utf-8", "replace"),
         features=feature,
+        created=created,
         events=events,
         updated_at_s=updated_at & _UPDATE_SECONDS,
         raid_disks=raid_disks,

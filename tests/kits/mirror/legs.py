@@ -25,6 +25,7 @@ class DiskLeg:
     roles: list[int] = field(default_factory=lambda: [0, 1])
     features: int = 1
     level: int = 1
+    created: int = 1_700_000_000
     events: int = 40
     size_sectors: int = 64 * MIB // 512
     raid_disks: int = 2
@@ -43,7 +44,8 @@ class DiskLeg:
         """The superblock's 4 KiB, with its checksum."""
         block = bytearray(4096)
         struct.pack_into("<III4x16s32s", block, 0, 0xA92B4EFC, 1, self.features, self.array.bytes, self.name)
-        struct.pack_into("<QIIQIIi", block, 64, 0, self.level, 0, self.size_sectors, 0, self.raid_disks, 8)
+        struct.pack_into("<Q", block, 64, self.created)
+        struct.pack_into("<IIQIIi", block, 72, self.level, 0, self.size_sectors, 0, self.raid_disks, 8)
         struct.pack_into("<QQQQ", block, 128, 2048, self.size_sectors + 8, 8, self.recovery_offset)
         struct.pack_into("<I4x16sB", block, 160, self.number, self.device.bytes, self.device_flags)
         struct.pack_into("<QQQII", block, 192, 1_800_000_000, self.events, 0, 0, len(self.roles))

@@ -48,6 +48,7 @@ class Disk:
             device_uuid=UUID(int=self.device),
             name="r0",
             features=features,
+            created=0,
             events=self.events,
             updated_at_s=0,
             raid_disks=LEGS,

@@ -54,6 +54,7 @@ def test_a_leg_that_only_left_needs_no_look_at_its_own_clearing() -> None:
     ("returning", "reason"),
     [
         (replace(LEFT, array=UUID(int=7)), "it is a leg of array 00000000-0000-0000-0000-000000000007"),
+        (replace(LEFT, created=1), "it is a leg of an array of that name which was made at another time"),
         (replace(LEFT, device=DEVICES[0]), "it is a clone of the running leg"),
         (replace(LEFT, size_sectors=1 << 16), "it mirrors 33554432 bytes, not 67108864"),
         (replace(LEFT, raid_disks=3), "it is of a mirror of 3 legs, not 2"),
