@@ -89,6 +89,7 @@ class Link:
             except NbdError as error:
                 self.dead = error.errno != errno.EALREADY
                 raise
+        self.heard_all = True
 
     async def disconnect(self) -> None:
         """Take the connection away: what waits fails. Nothing to take away is success."""

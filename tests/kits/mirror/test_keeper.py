@@ -105,7 +105,7 @@ class World:
         self.done.append("connect")
 
     async def reconnect(self, _session: object) -> None:
-        self.dead = False
+        self.dead, self.heard_all = False, True
         self.done.append("reconnect")
 
     async def disconnect(self) -> None:
@@ -196,6 +196,16 @@ async def test_a_dead_link_gets_another_connection_and_the_copy_goes_on_counting
         world.answered += 1
         await world.live(20)
         assert world.copies.counted("db-02") is Counted.YES
+
+
+@on_loop
+async def test_a_link_that_may_have_died_unheard_is_taken_for_dead_once(world: World) -> None:
+    world.image = DiskLeg().image()
+    async with healthy(world):
+        world.heard_all, world.waiting = False, 3
+        await world.live(8)
+        assert world.done == ["reconnect"]
+        assert not world.dead
 
 
 @on_loop
