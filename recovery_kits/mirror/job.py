@@ -57,7 +57,8 @@ class Jobs:
         try:
             job.text, job.state = await work(tell), "done"
         except (KitError, CommandFailed, NbdError, OSError) as trouble:
-            job.text, job.state = getattr(trouble, "reason", None) or str(trouble), "failed"
+            said = trouble.reason if isinstance(trouble, KitError) else str(trouble)
+            job.text, job.state = said.partition("\n")[0], "failed"  # a program can say much when it fails
         except BaseException:
             job.state = "failed"
             raise

@@ -28,6 +28,7 @@ from recovery_kits.mirror.rejoin import FullCopy
 POLL_S = 0.2
 _CONNECT_S = 5.0  # for an address to answer
 _FAIL_S = 0.05
+_RESENT_MS = 1_500  # after another connection is found: the kernel sends again what waits, by whole seconds
 _ADD_S = 60.0  # for md to take a leg in; the copy itself comes after
 _TROUBLES = (NbdError, CommandFailed, Refused, OSError)
 
@@ -64,6 +65,7 @@ class Keeper:
         self._stall = Stall(longest_gap_ms=round(3 * POLL_S * 1_000))
         self._dead_since: Instant | None = None
         self._lacking_since: Instant | None = None  # its copy isn't whole
+        self._reconnected = False  # in the trouble that it has now
         self._retry = Retry()
         self._slot: int | None = None
 
@@ -82,6 +84,7 @@ class Keeper:
             self._dead_since = now
         dead_ms = 0 if self._dead_since is None else now - self._dead_since + 1
         self.troubled_ms = max(stalled_ms, dead_ms)
+        self._reconnected = self._reconnected and self.troubled_ms > 0
         self._follow_copy(now, state)
         if self.whole is None:
             self.whole = self.member is Member.IN_SYNC
@@ -92,7 +95,8 @@ class Keeper:
 
     async def step(self) -> bool:
         """Do what comes next for it; whether that has changed anything."""
-        match decide(self._facts(), self._hands.place.dead_after_ms):
+        more_ms = _RESENT_MS if self._reconnected else 0  # once, and below what writes may wait
+        match decide(self._facts(), self._hands.place.dead_after_ms + more_ms):
             case Step.REST:
                 return False
             case Step.EXCLUDE:
@@ -168,6 +172,7 @@ class Keeper:
                     self.afresh = True
                     raise Refused(why)
                 await self.link.reconnect(session)
+        self._reconnected = True
         self._hands.log(f"{self.node}: connected again, by {self.link.address}")
 
     async def _detach(self) -> None:

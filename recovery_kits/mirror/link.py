@@ -74,7 +74,8 @@ class Link:
                 size_bytes,
                 flags,
                 identifier=self._identifier,
-                request_timeout_s=max(2, 2 * self._place.dead_after_ms // 1_000),
+                # What was sent on a dead connection is sent on the next one only when this time is over.
+                request_timeout_s=max(1, self._place.dead_after_ms // 2_000),
                 dead_connection_timeout_s=_DEAD_CONNECTION_S,
             )
         self.dead, self.heard_all = False, True

@@ -112,7 +112,8 @@ class Source:
             try:
                 state = await self._array.state()
             except OSError as trouble:
-                self._tools.log(f"can't tell how the mirror is: {trouble}")
+                if trouble.errno not in {errno.ENOENT, errno.ENODEV}:  # a leg goes at this moment
+                    self._tools.log(f"can't tell how the mirror is: {trouble}")
                 return
             if state is None or not state.is_started:
                 return  # quick_check tells

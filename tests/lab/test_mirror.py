@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.disk import nothing, some
+from tests.lab.disk import Trouble, nothing, some
 from tests.lab.lab import VmLab
 from tests.lab.mirror_lab import DEAD_AFTER_MS, MOUNT, MirrorLab, differences, holds, shut_down
 from tests.machines.machine import wait_until
@@ -153,6 +153,47 @@ def test_a_full_resync_copies_everything(calm: MirrorLab) -> None:
     resync = calm.wait_leg(SOURCE, "in-sync")["last_resync"]
     assert resync["kind"] == "full"
     assert resync["bytes"] > SIZE_BYTES * 3 // 4
+
+
+def test_a_disk_that_hangs_is_told_and_holds_up_nobody_who_asks(calm: MirrorLab) -> None:
+    disk, guest = calm.lab.guests[SOURCE].data, calm.lab.guests[SOURCE]
+    try:
+        disk.trouble(Trouble.HANG)
+        guest.spawn("dd", "if=/dev/zero", f"of={MOUNT}/hanging", "bs=4k", "count=1", "conv=fsync", log="dd")
+        wait_until(lambda: "has answered nothing" in quick_check(calm), 90, "it is told")
+        assert "another node's copy must take over" in calm.refusal(SOURCE, "recover")
+    finally:
+        disk.trouble(Trouble.NONE)
+    calm.ask(SOURCE, "attend")
+    wait_until(lambda: quick_check(calm) == "", 90, "it answers again")
+
+
+def test_a_source_whose_disk_fails_says_whose_copy_is_whole_and_gets_its_own_back(calm: MirrorLab) -> None:
+    source, target = calm.lab.guests[SOURCE], calm.lab.guests[TARGET]
+    source.data.trouble(Trouble.FAIL)
+    source.shell(f"dd if=/dev/urandom of={MOUNT}/elsewhere bs=1M count=1 conv=fsync 2>&1")
+    wait_until(lambda: calm.asked(SOURCE)[-1] == [TARGET], 90, "only the target's copy counts")
+    assert "has failed" in quick_check(calm)
+    source.run("umount", MOUNT)
+    calm.ask(SOURCE, "remove")
+    source.data.trouble(Trouble.NONE)
+    calm.promote(TARGET, in_sync=(TARGET,))
+    assert target.shell(f"mount /dev/md/dir1 {MOUNT}; wc -c <{MOUNT}/elsewhere") == "1048576\n"
+    calm.ask(SOURCE, "stand_by")
+    resync = calm.wait_leg(TARGET, "in-sync")["last_resync"]
+    assert resync["kind"] == "union"
+    target.run("umount", MOUNT)
+    calm.ask(TARGET, "remove")
+    calm.ask(TARGET, "stand_by")
+    calm.promote(SOURCE, in_sync=NODES)
+    source.run("mount", "/dev/md/dir1", MOUNT)
+    calm.wait_leg(SOURCE, "in-sync")
+
+
+def quick_check(mirror: MirrorLab) -> str:
+    """Why the source's quick check fails, or ""."""
+    why: str = mirror.ask(SOURCE, "quick_check")["why"]
+    return why
 
 
 def test_a_source_that_nobody_followed_loses_what_it_wrote_alone(calm: MirrorLab) -> None:
