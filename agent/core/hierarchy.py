@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from agent.core.effects import CancelAction, Effect, Kind, Notice, Notify, Severity, StartAction
-from agent.core.ids import ActionId, Instant, Tag
+from agent.core.ids import FOREVER, NEVER, ActionId, Instant, Tag
 from agent.core.messages import ResourceReport
 from agent.core.model import Hierarchy, Limits, Resource
 from agent.core.state import Activity, Goal, HierarchyLife, ResourceLife, RunningAction
@@ -111,6 +111,21 @@ class HierarchyMachine:
         ]
         due += [life.reassert_at[0] for life in self.life.resources.values() if life.reassert_at]
         return min((at for at in due if at > now), default=None)
+
+    def quiet_until(self) -> Instant:
+        """Until when `advance` has nothing to start, if nothing but time passes; NEVER where it may have."""
+        if not self.life.arrived or self.life.goal is Goal.PROBE:
+            return NEVER
+        if self.life.goal is Goal.DOWN:
+            return FOREVER if self.is_down else NEVER
+        due = [FOREVER]
+        for spec, life in self.each():
+            if life.needs_recovery or not life.probed or life.activity is not Activity.ACTIVE:
+                return NEVER
+            if life.running is None and spec.check_interval_ms:
+                due.append(life.check_at)
+            due += life.reassert_at[:1]
+        return min(due)
 
     # The steps
 

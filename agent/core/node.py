@@ -32,11 +32,12 @@ from agent.core.events import (
     Stopping,
     Tick,
 )
-from agent.core.ids import HierarchyId, Instant, NodeId, later
+from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, later
 from agent.core.messages import Forward, Reply, VoteReply, VoteRequest
 from agent.core.mind import Mind, new_state, notice
 from agent.core.model import Cluster
 from agent.core.reconcile import forget_failures, reconcile
+from agent.core.reconcile import quiet_until as quiet
 from agent.core.state import NodeState
 
 PAUSE_INTERVALS = 3  # this many heartbeat intervals without a step: the node itself was away
@@ -48,6 +49,7 @@ class Node:
     def __init__(self, state: NodeState) -> None:
         """Go on from a state, e.g. one that a journal begins with."""
         self._mind = Mind(state)
+        self._quiet_until = NEVER  # before this, events that only renew what is known change nothing else
 
     @classmethod
     def starting(
@@ -70,7 +72,10 @@ class Node:
     def step(self, event: Event) -> list[Effect]:
         """What to do about an event; the order of the list is part of the contract."""
         effects = self._notice_pause(event.at)
+        quiet = not effects and event.at < self._quiet_until and self._only_renews(event)
         effects += self._take_in(event)
+        if quiet and not effects:
+            return []
         effects += self._pass_time(event.at)
         if not self.state.stopping:
             for name in self._mind.machines:
@@ -80,11 +85,15 @@ class Node:
         if self.state.stopping and not self.state.said_goodbye and self._may_leave():
             self.state.said_goodbye = True
             effects.append(SayGoodbye())
+        self._quiet_until = NEVER if effects else self._find_quiet(event.at)
         return in_order(effects)
 
     def next_deadline(self) -> Instant:
         """Step with a `Tick` no later than this, even if nothing happens."""
         state = self.state
+        soon = later(state.stepped_at, state.cluster.heartbeat.interval_ms)
+        if soon <= self._quiet_until:
+            return soon
         due = [
             later(state.stepped_at, state.cluster.heartbeat.interval_ms),
             self._mind.liveness.next_deadline(),
@@ -95,6 +104,30 @@ class Node:
         machines = self._mind.machines.values()
         due += [at for each in machines if (at := each.next_deadline(state.stepped_at)) is not None]
         return max(min(due), later(state.stepped_at, 1))
+
+    def _only_renews(self, event: Event) -> bool:
+        """Does it say no more than that time has passed, or that a life that is known goes on?"""
+        match event:
+            case Tick():
+                return True
+            case HeartbeatHeard(peer=peer, incarnation=incarnation):
+                return self.state.peers[peer].incarnation == incarnation
+            case _:
+                return False
+
+    def _find_quiet(self, at: Instant) -> Instant:
+        """Until when nothing comes about by time alone, or by heartbeats like those before."""
+        mind, state = self._mind, self.state
+        if state.stopping or state.forwarded:
+            return NEVER
+        quiet_until = min(mind.liveness.next_deadline(), mind.authority.quiet_until(at))
+        for name in mind.machines:
+            if quiet_until <= at:
+                return NEVER
+            quiet_until = min(quiet_until, quiet(mind, name, at))
+        if (due := mind.authority.next_deadline(at)) is not None:
+            quiet_until = min(quiet_until, due)
+        return min([quiet_until, *(each.until for each in state.failures)])
 
     def _take_in(self, event: Event) -> list[Effect]:  # noqa: C901, PLR0912 (one line for each kind of event)
         mind, at = self._mind, event.at

@@ -90,7 +90,7 @@ def _look_at_arbiter(seat: Seat, at: Instant) -> list[Effect]:
     arbiter, grant_ms = seat.arbiter, seat.table.grant_ms
     if arbiter is None or arbiter.knows(at, grant_ms // 8):
         return []
-    return [*arbiter.read(seat.table.next_request(), at)]
+    return [*arbiter.read(at)]
 
 
 def _is_over(seat: Seat, claim: Claim, share: int, at: Instant) -> bool:

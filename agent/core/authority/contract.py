@@ -83,6 +83,9 @@ class Authority(Protocol):
     def next_deadline(self, at: Instant) -> Instant | None:
         """When time alone will bring something about."""
 
+    def quiet_until(self, at: Instant) -> Instant:
+        """Until when time alone brings nothing about if grants are but renewed; NEVER: it can't be told."""
+
     def hear(self, register: Register, at: Instant) -> list[Effect]:
         """A peer told its newest register."""
 

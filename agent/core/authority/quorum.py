@@ -113,6 +113,12 @@ class QuorumBased:
             times += _deadlines(seat)
         return min((each for each in times if each > at), default=FOREVER)
 
+    def quiet_until(self, at: Instant) -> Instant:
+        """Until the next look at the arbiter, renewal, expiry, or try of a store that failed."""
+        del at
+        first = self._ledger.retry_at if self._ledger.retry_at is not None else FOREVER
+        return min([first, *map(_quiet_until, self._seats.values())])
+
     def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:
         """Begin a campaign if no promise and no earlier defeat stands against it."""
         return campaign.begin(self._seats[hierarchy], at)
@@ -296,3 +302,14 @@ def _deadlines(seat: Seat) -> list[Instant]:
     if seat.arbiter is not None:
         times += [seat.arbiter.next_deadline(), tenure.renewal_at(seat, claim)]
     return times
+
+
+def _quiet_until(seat: Seat) -> Instant:
+    claim = seat.life.claim
+    look_at = seat.arbiter.refresh_at() if seat.arbiter is not None else FOREVER
+    if claim is None:
+        return look_at
+    if claim.stage is not Stage.OWNING or not seat.table.ledger.is_idle:
+        return NEVER  # it may rise, win or lose at any moment
+    renewal_at = tenure.renewal_at(seat, claim) if seat.arbiter is not None else FOREVER
+    return min(look_at, renewal_at, seat.lease(claim).expires_at())
