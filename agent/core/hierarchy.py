@@ -19,7 +19,7 @@ from agent.core.model import Hierarchy, Limits, Resource
 from agent.core.state import Activity, Goal, HierarchyLife, ResourceLife, RunningAction
 from agent.core.states import Action, Phase, ResourceState
 
-REMOVALS = frozenset({Action.REMOVE, Action.FORCE_REMOVE})
+REMOVALS = (Action.REMOVE, Action.FORCE_REMOVE)  # a tuple, as elsewhere: enums are slow to hash
 REASSERT_AFTER_MS = (1_000, 5_000, 30_000)  # a former owner's last call may be applied as late as that
 
 
@@ -57,10 +57,10 @@ class HierarchyMachine:
     @property
     def is_down(self) -> bool:
         """Nothing runs here, certainly, and nothing is in progress."""
-        return all(
-            each.activity is Activity.INACTIVE and each.running is None
-            for each in self.life.resources.values()
-        )
+        for each in self.life.resources.values():  # a loop: this is asked several times in each step
+            if each.activity is not Activity.INACTIVE or each.running is not None:
+                return False
+        return True
 
     @property
     def phase(self) -> Phase:
@@ -276,7 +276,7 @@ class HierarchyMachine:
         else:
             state, why = ResourceState.UNKNOWN, life.unknown_why
         action = life.running.action if life.running else None
-        shown = action if action not in {Action.CHECK, Action.REASSERT} else None  # they change nothing
+        shown = action if action not in (Action.CHECK, Action.REASSERT) else None  # they change nothing
         return ResourceReport(tag=spec.tag, state=state, action=shown, why=why[:120])
 
 

@@ -28,7 +28,7 @@ class Candidate:
     @property
     def present(self) -> bool:
         """Alive, as far as this node knows."""
-        return self.standing in {None, PeerStanding.ALIVE}
+        return self.standing in (None, PeerStanding.ALIVE)
 
 
 @dataclass(frozen=True, kw_only=True)

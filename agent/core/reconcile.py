@@ -45,7 +45,7 @@ def reconcile(mind: Mind, name: HierarchyId, at: Instant) -> list[Effect]:
             return _without_authority(mind, machine, at)
 
 
-def quiet_until(mind: Mind, name: HierarchyId, at: Instant) -> Instant:
+def undisturbed_until(mind: Mind, name: HierarchyId, at: Instant) -> Instant:
     """Until when `reconcile` changes nothing if nothing but time passes; NEVER where that isn't plain.
 
     It is plain in the two states that last: in service here and in order, or down here and not this
@@ -194,7 +194,7 @@ def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> li
         effects += machine.advance(at)
     elif life.goal is Goal.UP or foreign or not machine.some_active:
         effects += machine.begin(Goal.DOWN, at)  # what can't be told is removed as well: then it is certain
-    if machine.phase not in {Phase.STOPPED, Phase.PROBING}:
+    if machine.phase not in (Phase.STOPPED, Phase.PROBING):
         return effects
     return effects + _seek_if_ours(mind, machine, at)
 
@@ -245,6 +245,8 @@ def _not_ours_until(mind: Mind, machine: HierarchyMachine, at: Instant) -> Insta
     name, owner = machine.spec.name, mind.authority.register(machine.spec.name).owner
     if owner is not None and mind.standing_of(owner) is PeerStanding.ALIVE:
         return FOREVER
+    if machine.life.waits_for is not None:
+        return NEVER
     verdict = decide(mind.view(name, at))
     if verdict.take or verdict.reason is Reason.OWNER_RUNS_IT:  # which is soon over if it isn't heard
         return NEVER

@@ -63,6 +63,7 @@ class Seat:
         self.name, self.life, self.table = name, life, table
         binds = binds_ms(table.grant_ms, table.cluster.margin_ms)
         self.voter = Voter(life.voter, binds)
+        self._lease: Lease | None = None
         self.arbiter = (
             Arbitration(name, life.arbiter, table.me, binds, table.next_request)
             if table.cluster.arbiter
@@ -91,8 +92,10 @@ class Seat:
         return self.voter.vote if self.table.ledger.holds(self.life.voter.vote_serial) else None
 
     def lease(self, claim: Claim) -> Lease:
-        """The grants that a claim rests on."""
-        return Lease(claim.lease, self.table.cluster.voters, self.table.grant_ms)
+        """The grants that a claim rests on; one for as long as the claim is the same."""
+        if self._lease is None or self._lease.life is not claim.lease:
+            self._lease = Lease(claim.lease, self.table.cluster.voters, self.table.grant_ms)
+        return self._lease
 
     def said(self, peer: NodeId) -> tuple[Register, Stance] | None:
         """What a peer last said of this hierarchy."""
