@@ -51,6 +51,7 @@ class Node:
 
     def __init__(self, state: NodeState) -> None:
         """Go on from a state, e.g. one that a journal begins with."""
+        self.state = state  # all that it knows; for reports and journals, not for changing
         self._mind = Mind(state)
         self._quiet_until = NEVER  # set by each whole step
 
@@ -61,11 +62,6 @@ class Node:
         """A node whose agent has just started; `same_boot`: the machine did not restart since `durable`."""
         assert me in cluster.nodes, me
         return cls(new_state(me, cluster, durable, at, same_boot=same_boot))
-
-    @property
-    def state(self) -> NodeState:
-        """All that it knows; for reports and journals, not for changing."""
-        return self._mind.state
 
     @property
     def mind(self) -> Mind:

@@ -246,7 +246,8 @@ def _not_ours_until(mind: Mind, machine: HierarchyMachine, at: Instant) -> Insta
     if owner is not None and mind.standing_of(owner) is PeerStanding.ALIVE:
         return FOREVER
     if machine.life.waits_for is not None:
-        return NEVER
+        blocked = machine.life.waits_for is Reason.VOTES and not mind.state.cluster.isolation_check
+        return mind.authority.blocked_until(name, at) if blocked else NEVER
     verdict = decide(mind.view(name, at))
     if verdict.take or verdict.reason is Reason.OWNER_RUNS_IT:  # which is soon over if it isn't heard
         return NEVER

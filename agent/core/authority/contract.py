@@ -45,6 +45,9 @@ class Authority(Protocol):
     def seek(self, hierarchy: HierarchyId, at: Instant) -> list[Effect]:
         """Try to become the owner."""
 
+    def blocked_until(self, hierarchy: HierarchyId, at: Instant) -> Instant:
+        """Until when `seek` does nothing if promises are but renewed; NEVER if it may do something."""
+
     def release(
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
     ) -> list[Effect]:

@@ -28,10 +28,11 @@ class Lease:
 
     def expires_at(self, without: NodeId | None = None) -> Instant:
         """When fewer than a majority are left; `without` leaves one voter out of the count."""
-        if self._others_needed == 0:
+        needed = self._others_needed
+        if needed == 0:
             return FOREVER
-        times = sorted((at for voter, at in self.life.until.items() if voter != without), reverse=True)
-        return times[self._others_needed - 1] if len(times) >= self._others_needed else NEVER
+        times = [at for voter, at in self.life.until.items() if voter != without]
+        return sorted(times)[-needed] if len(times) >= needed else NEVER
 
     def until(self, voter: NodeId) -> Instant:
         """When that voter's grant ends."""

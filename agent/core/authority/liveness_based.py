@@ -61,6 +61,10 @@ class LivenessBased:
         register = self._life.registers[hierarchy]
         return self._own(taken(register, self._me, register.term + 1))
 
+    def blocked_until(self, hierarchy: HierarchyId, at: Instant) -> Instant:  # noqa: ARG002
+        """Nothing blocks it."""
+        return NEVER
+
     def release(
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
     ) -> list[Effect]:

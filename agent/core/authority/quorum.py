@@ -123,6 +123,10 @@ class QuorumBased:
         """Begin a campaign if no promise and no earlier defeat stands against it."""
         return campaign.begin(self._seats[hierarchy], at)
 
+    def blocked_until(self, hierarchy: HierarchyId, at: Instant) -> Instant:
+        """By a promise, an earlier defeat or the lack of a majority."""
+        return campaign.blocked_until(self._seats[hierarchy], at)
+
     def release(
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
     ) -> list[Effect]:
