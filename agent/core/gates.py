@@ -19,8 +19,8 @@ from agent.core.model import Confirmation
 from agent.core.state import Confirming, FenceLife
 from agent.core.states import Fencing, PeerStanding, Quorum, Reason
 
-ABSENT = frozenset({PeerStanding.LOST, PeerStanding.NEVER_HEARD})
-UNASKED = frozenset({Reason.OWNER_LOST, Reason.LAST_OWNER, Reason.FIRST_START, Reason.RELEASED})
+ABSENT = (PeerStanding.LOST, PeerStanding.NEVER_HEARD)
+UNASKED = (Reason.OWNER_LOST, Reason.LAST_OWNER, Reason.FIRST_START, Reason.RELEASED)
 PROBE_LIMIT_MS = 10_000  # an answer that hasn't come by then is asked for again
 FENCE_AGAIN_MS = 10_000
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from agent.core.effects import CancelAction, Effect, Kind, Notice, Notify, Severity, StartAction
-from agent.core.ids import ActionId, Instant, Tag
+from agent.core.ids import FOREVER, NEVER, ActionId, Instant, Tag
 from agent.core.messages import ResourceReport
 from agent.core.model import Hierarchy, Limits, Resource
 from agent.core.state import Activity, Goal, HierarchyLife, ResourceLife, RunningAction
 from agent.core.states import Action, Phase, ResourceState
 
-REMOVALS = frozenset({Action.REMOVE, Action.FORCE_REMOVE})
+REMOVALS = (Action.REMOVE, Action.FORCE_REMOVE)  # a tuple, as elsewhere: enums are slow to hash
 REASSERT_AFTER_MS = (1_000, 5_000, 30_000)  # a former owner's last call may be applied as late as that
 
 
@@ -57,10 +57,10 @@ class HierarchyMachine:
     @property
     def is_down(self) -> bool:
         """Nothing runs here, certainly, and nothing is in progress."""
-        return all(
-            each.activity is Activity.INACTIVE and each.running is None
-            for each in self.life.resources.values()
-        )
+        for each in self.life.resources.values():  # a loop: this is asked several times in each step
+            if each.activity is not Activity.INACTIVE or each.running is not None:
+                return False
+        return True
 
     @property
     def phase(self) -> Phase:
@@ -111,6 +111,21 @@ class HierarchyMachine:
         ]
         due += [life.reassert_at[0] for life in self.life.resources.values() if life.reassert_at]
         return min((at for at in due if at > now), default=None)
+
+    def quiet_until(self) -> Instant:
+        """Until when `advance` has nothing to start, if nothing but time passes; NEVER where it may have."""
+        if not self.life.arrived or self.life.goal is Goal.PROBE:
+            return NEVER
+        if self.life.goal is Goal.DOWN:
+            return FOREVER if self.is_down else NEVER
+        due = [FOREVER]
+        for spec, life in self.each():
+            if life.needs_recovery or not life.probed or life.activity is not Activity.ACTIVE:
+                return NEVER
+            if life.running is None and spec.check_interval_ms:
+                due.append(life.check_at)
+            due += life.reassert_at[:1]
+        return min(due)
 
     # The steps
 
@@ -261,7 +276,7 @@ class HierarchyMachine:
         else:
             state, why = ResourceState.UNKNOWN, life.unknown_why
         action = life.running.action if life.running else None
-        shown = action if action not in {Action.CHECK, Action.REASSERT} else None  # they change nothing
+        shown = action if action not in (Action.CHECK, Action.REASSERT) else None  # they change nothing
         return ResourceReport(tag=spec.tag, state=state, action=shown, why=why[:120])
 
 

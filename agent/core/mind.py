@@ -24,7 +24,7 @@ from agent.core.state import (
 )
 from agent.core.states import PeerStanding, Quorum, Reason, ResourceState, Trust
 
-RUNS = frozenset({ResourceState.ISP, ResourceState.ISU})
+RUNS = (ResourceState.ISP, ResourceState.ISU)
 
 
 def new_state(me: NodeId, cluster: Cluster, durable: Durable, at: Instant, *, same_boot: bool) -> NodeState:
@@ -247,7 +247,7 @@ class Mind:
 
     def _has_spoken(self, node: NodeId, name: HierarchyId) -> bool:
         standing, report = self.standing_of(node), self.reported(node, name)
-        if standing in {PeerStanding.LEFT, PeerStanding.LOST}:
+        if standing in (PeerStanding.LEFT, PeerStanding.LOST):
             return True
         return standing is PeerStanding.ALIVE and report is not None and report.probed
 

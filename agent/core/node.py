@@ -3,6 +3,10 @@
 `Node.step(event)` takes what happened and answers with what to do, in the order of
 `effects.in_order`. Everything that a node decides goes through here; the same events give the same
 effects, in the simulator, in a replay and at three in the morning.
+
+Most events are ticks, and heartbeats that renew what is known. After a step that decided nothing the node
+finds until when nothing can come of those (`_find_quiet`), and cuts a step short until then. That is an
+economy and no knowledge: a node that goes on from the state alone decides the same.
 """
 
 from __future__ import annotations
@@ -34,11 +38,11 @@ from agent.core.events import (
     Stopping,
     Tick,
 )
-from agent.core.ids import HierarchyId, Instant, NodeId, later
+from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, later
 from agent.core.messages import Forward, Reply, VoteReply, VoteRequest
 from agent.core.mind import Mind, new_state, notice
 from agent.core.model import Cluster
-from agent.core.reconcile import forget_failures, reconcile
+from agent.core.reconcile import forget_failures, reconcile, undisturbed_until
 from agent.core.state import NodeState
 
 PAUSE_INTERVALS = 3  # this many heartbeat intervals without a step: the node itself was away
@@ -49,7 +53,9 @@ class Node:
 
     def __init__(self, state: NodeState) -> None:
         """Go on from a state, e.g. one that a journal begins with."""
+        self.state = state  # all that it knows; for reports and journals, not for changing
         self._mind = Mind(state)
+        self._quiet_until = NEVER  # set by each whole step
 
     @classmethod
     def starting(
@@ -60,11 +66,6 @@ class Node:
         return cls(new_state(me, cluster, durable, at, same_boot=same_boot))
 
     @property
-    def state(self) -> NodeState:
-        """All that it knows; for reports and journals, not for changing."""
-        return self._mind.state
-
-    @property
     def mind(self) -> Mind:
         """Its parts; for reports."""
         return self._mind
@@ -72,31 +73,57 @@ class Node:
     def step(self, event: Event) -> list[Effect]:
         """What to do about an event; the order of the list is part of the contract."""
         effects = self._notice_pause(event.at)
+        quiet = not effects and event.at < self._quiet_until and self._only_renews(event)
         effects += self._take_in(event)
+        if quiet and not effects:
+            return []
         effects += self._pass_time(event.at)
-        if not self.state.stopping:
-            for name in self._mind.machines:
-                self._mind.settle(name, event.at)
-                effects += reconcile(self._mind, name, event.at)
+        decided = self._reconcile(event.at)
+        effects += decided
         effects += self._publish(event.at)
         if self.state.stopping and not self.state.said_goodbye and self._may_leave():
             self.state.said_goodbye = True
             effects.append(SayGoodbye())
+        self._quiet_until = NEVER if decided else self._find_quiet(event.at)
         return in_order(effects)
 
     def next_deadline(self) -> Instant:
         """Step with a `Tick` no later than this, even if nothing happens."""
         state = self.state
-        due = [
-            later(state.stepped_at, state.cluster.heartbeat.interval_ms),
-            self._mind.liveness.next_deadline(),
-        ]
+        soon = later(state.stepped_at, state.cluster.heartbeat.interval_ms)
+        if soon <= self._quiet_until:
+            return soon
+        due = [soon, self._mind.liveness.next_deadline()]
         if (grant := self._mind.authority.next_deadline(state.stepped_at)) is not None:
             due.append(grant)
         due += [by for each in state.hierarchies.values() if (by := each.harmless_by) is not None]
         machines = self._mind.machines.values()
         due += [at for each in machines if (at := each.next_deadline(state.stepped_at)) is not None]
         return max(min(due), later(state.stepped_at, 1))
+
+    def _only_renews(self, event: Event) -> bool:
+        """Does it say no more than that time has passed, or that a life that is known goes on?"""
+        match event:
+            case Tick():
+                return True
+            case HeartbeatHeard(peer=peer, incarnation=incarnation):
+                return self.state.peers[peer].incarnation == incarnation
+            case _:
+                return False
+
+    def _find_quiet(self, at: Instant) -> Instant:
+        """Until when nothing comes of time, or of heartbeats like those before, which only put ends off."""
+        mind, state = self._mind, self.state
+        if state.stopping or state.forwarded:
+            return NEVER
+        quiet_until = min(mind.liveness.next_deadline(), mind.authority.quiet_until(at))
+        for name in mind.machines:
+            if quiet_until <= at:
+                return NEVER
+            quiet_until = min(quiet_until, undisturbed_until(mind, name, at))
+        if (due := mind.authority.next_deadline(at)) is not None:
+            quiet_until = min(quiet_until, due)
+        return min([quiet_until, *(each.until for each in state.failures)])
 
     def _take_in(self, event: Event) -> list[Effect]:  # noqa: C901, PLR0912 (one line for each kind of event)
         mind, at = self._mind, event.at
@@ -157,6 +184,14 @@ class Node:
             *expire(mind, at),
             *self._expire_failures(at),
         ]
+
+    def _reconcile(self, at: Instant) -> list[Effect]:
+        """Decide about each hierarchy; an agent that is stopping leaves them as they are."""
+        effects = list[Effect]()
+        for name in self._mind.machines if not self.state.stopping else ():
+            self._mind.settle(name, at)
+            effects += reconcile(self._mind, name, at)
+        return effects
 
     def _hear_message(self, event: MessageHeard) -> list[Effect]:
         match event.message:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.core.ids import Instant, NodeId, later
+from agent.core.ids import FOREVER, Instant, NodeId, later
 from agent.core.messages import HierarchyReport, Register
 from agent.core.model import Hierarchy
 from agent.core.states import PeerStanding, Reason
@@ -28,7 +28,7 @@ class Candidate:
     @property
     def present(self) -> bool:
         """Alive, as far as this node knows."""
-        return self.standing in {None, PeerStanding.ALIVE}
+        return self.standing in (None, PeerStanding.ALIVE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,7 @@ class Verdict:
 
     take: bool
     reason: Reason
+    until: Instant = FOREVER  # it stands so long if nothing but time passes
 
 
 def decide(view: View) -> Verdict:
@@ -66,8 +67,9 @@ def decide(view: View) -> Verdict:
     if not view.settled and register.successor != view.me:
         return Verdict(take=False, reason=Reason.WAITING)
     position = [each.node for each in ranked(view)].index(view.me)
-    if view.at < later(view.free_since, position * view.patience_ms):
-        return Verdict(take=False, reason=Reason.NOT_FIRST)
+    turn_at = later(view.free_since, position * view.patience_ms)
+    if view.at < turn_at:
+        return Verdict(take=False, reason=Reason.NOT_FIRST, until=turn_at)
     return Verdict(take=True, reason=_why(view))
 
 

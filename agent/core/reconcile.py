@@ -13,7 +13,7 @@ from agent.core import gates
 from agent.core.authority.contract import Standing
 from agent.core.effects import Effect, Failure, FenceMyself, Kind, Severity
 from agent.core.hierarchy import HierarchyMachine
-from agent.core.ids import HierarchyId, Instant, NodeId, later
+from agent.core.ids import FOREVER, NEVER, HierarchyId, Instant, NodeId, later
 from agent.core.mind import Mind, notice
 from agent.core.placement import decide
 from agent.core.state import Activity, Goal, Leaving, Trouble
@@ -43,6 +43,27 @@ def reconcile(mind: Mind, name: HierarchyId, at: Instant) -> list[Effect]:
             return mind.authority.seek(name, at)
         case Standing.NONE:
             return _without_authority(mind, machine, at)
+
+
+def undisturbed_until(mind: Mind, name: HierarchyId, at: Instant) -> Instant:
+    """Until when `reconcile` changes nothing if nothing but time passes; NEVER where that isn't plain.
+
+    It is plain in the two states that last: in service here and in order, or down here and not this
+    node's turn.
+    """
+    machine, register = mind.machines[name], mind.authority.register(name)
+    life, standing = machine.life, mind.authority.standing(name, at)
+    if life.stuck or life.wanted_until is not None or life.trusting is not None or register.unattended:
+        return NEVER
+    if standing is Standing.HELD and life.goal is Goal.UP:
+        disturbed = register.suspects or life.leaving is not None or life.trouble is not None
+        lasts_until = NEVER if disturbed or _better(mind, machine, at) is not None else FOREVER
+    elif standing is Standing.NONE and life.goal is Goal.DOWN:
+        lasts_until = _not_ours_until(mind, machine, at)
+    else:
+        return NEVER
+    settles_at = FOREVER if life.settled else later(life.begun, mind.state.cluster.startup_grace_ms)
+    return min(lasts_until, settles_at, machine.quiet_until())
 
 
 def fail_over(mind: Mind, machine: HierarchyMachine, trouble: Trouble, at: Instant) -> list[Effect]:
@@ -177,7 +198,7 @@ def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> li
         effects += machine.advance(at)
     elif life.goal is Goal.UP or foreign or not machine.some_active:
         effects += machine.begin(Goal.DOWN, at)  # what can't be told is removed as well: then it is certain
-    if machine.phase not in {Phase.STOPPED, Phase.PROBING}:
+    if machine.phase not in (Phase.STOPPED, Phase.PROBING):
         return effects
     return effects + _seek_if_ours(mind, machine, at)
 
@@ -223,6 +244,20 @@ def _seek_if_ours(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Ef
     return [*effects, told]
 
 
+def _not_ours_until(mind: Mind, machine: HierarchyMachine, at: Instant) -> Instant:
+    """Until when `_seek_if_ours` leaves it alone, if nothing but time passes."""
+    name, owner = machine.spec.name, mind.authority.register(machine.spec.name).owner
+    if owner is not None and mind.standing_of(owner) is PeerStanding.ALIVE:
+        return FOREVER
+    if machine.life.waits_for is not None:
+        blocked = machine.life.waits_for is Reason.VOTES and not mind.state.cluster.isolation_check
+        return mind.authority.blocked_until(name, at) if blocked else NEVER
+    verdict = decide(mind.view(name, at))
+    if verdict.take or verdict.reason is Reason.OWNER_RUNS_IT:  # which is soon over if it isn't heard
+        return NEVER
+    return verdict.until
+
+
 def _is_wanted(mind: Mind, machine: HierarchyMachine, at: Instant) -> bool:
     """Did an operator ask for it here, and nothing has answered that yet?"""
     life = machine.life
@@ -252,12 +287,19 @@ def _stay(machine: HierarchyMachine, trouble: Trouble, at: Instant, policy: str)
 
 def _switchback_to(mind: Mind, machine: HierarchyMachine, at: Instant) -> NodeId | None:
     """The node of higher priority to give it back to, once it has been fit for long enough."""
-    life, spec, me = machine.life, machine.spec, mind.state.me
-    wanted = spec.switchback is Switchback.AUTOMATIC and life.arrived and me in spec.nodes
-    better = mind.next_node(spec.name, at) if wanted else None
-    if better is None or spec.rank(better) > spec.rank(me):
+    life, better = machine.life, _better(mind, machine, at)
+    if better is None:
         life.better_since = None
         return None
     if life.better_since is None:
         life.better_since = at
-    return better if at - life.better_since >= spec.switchback_after_ms else None
+    return better if at - life.better_since >= machine.spec.switchback_after_ms else None
+
+
+def _better(mind: Mind, machine: HierarchyMachine, at: Instant) -> NodeId | None:
+    """A fit node of higher priority, if switchback is automatic."""
+    life, spec, me = machine.life, machine.spec, mind.state.me
+    if spec.switchback is not Switchback.AUTOMATIC or not life.arrived or me not in spec.nodes:
+        return None
+    better = mind.next_node(spec.name, at)
+    return better if better is not None and spec.rank(better) < spec.rank(me) else None

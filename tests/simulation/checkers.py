@@ -44,22 +44,27 @@ class Checkers:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._period = self._steps = 0
+        self._period_ends = self._steps = 0
+        self._most_steps = MOST_STEPS * len(world.machines) ** 2
         self._committed = {each.name: Register(hierarchy=each.name) for each in world.cluster.hierarchies}
 
     def stepped(self, machine: Machine, agent: Agent, effects: list[Effect]) -> None:
         """(1), (7), and the order of (6)."""
-        period = self._world.now // self._world.options.grant_ms
-        self._steps = self._steps + 1 if period == self._period else 0
-        self._period = period
-        if self._steps >= MOST_STEPS * len(self._world.machines) ** 2:
+        if self._world.now >= self._period_ends:
+            grant_ms = self._world.options.grant_ms
+            self._period_ends, self._steps = (self._world.now // grant_ms + 1) * grant_ms, 0
+        else:
+            self._steps += 1
+        if self._steps >= self._most_steps:
             self._broken(machine, "(7) it spins")
         if len(effects) > 1:
             ranks = [ORDER[type(each)] for each in effects]
             if ranks != sorted(ranks):
                 self._broken(machine, f"(6) effects out of order: {effects}")
         for name, seat in agent.node.state.quorum.seats.items():
-            if seat.claim is not None and len(holders := self._world.holders(name)) > 1:
+            if seat.claim is None or len(self._world.claimants(name)) == 1:
+                continue
+            if len(holders := self._world.holders(name)) > 1:
                 self._broken(machine, f"(1) {name} is owned by {holders}")
 
     def says(self, machine: Machine, effect: Effect) -> None:

@@ -7,6 +7,7 @@ remove has ended well or the power is gone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from agent.core.effects import Durable, Persist, StartAction
 from agent.core.ids import NEVER, ActionId, HierarchyId, Instant, NodeId, PathId, Tag
@@ -16,8 +17,7 @@ from agent.core.node import Node
 FIRST_MS = 1_000  # a machine's clock when it boots
 
 
-@dataclass(frozen=True)
-class Stamp:
+class Stamp(NamedTuple):
     """Which heartbeat: of whose life, and when it was sent by that clock."""
 
     incarnation: int

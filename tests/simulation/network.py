@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.core.events import HeartbeatHeard, MessageHeard, PeerLeft, ReportHeard
 from agent.core.ids import Instant, NodeId, PathId
@@ -36,14 +36,13 @@ class Weather:
 FAIR = Weather()
 
 
-@dataclass(frozen=True)
-class Beat:
+class Beat(NamedTuple):
     """One heartbeat."""
 
     sender: NodeId
     path: PathId
     stamp: Stamp
-    echoes: tuple[Stamp, ...]
+    echoes: list[Stamp]
     report: Report | None
     leaving: bool
 
@@ -53,7 +52,7 @@ class Network:
 
     def __init__(self, world: World, random: Random) -> None:
         self._world, self._random = world, random
-        self._grant_ms = world.options.grant_ms
+        self._grant_ms, self._way_ms = world.options.grant_ms, world.options.way_ms
         self._paths = [path.name for path in world.cluster.paths]
         self.cuts: set[Link] = set()
         self.weather: dict[Link, Weather] = {}  # where it isn't fair
@@ -81,23 +80,20 @@ class Network:
 
     def speak(self, machine: Machine, agent: Agent) -> None:
         """A heartbeat to every peer on every path, with the newest report and the newest echoes."""
-        world, sent = self._world, machine.clock(self._world.now)
-        report, leaving, me = agent.report, agent.leaving, machine.name
+        world, sent, me = self._world, machine.clock(self._world.now), machine.name
+        report, leaving, first = agent.report, agent.leaving, agent.counter
         for peer in world.machines.values():
             if peer is machine or not peer.powered:
                 continue
-            session = agent.sessions[peer.name]
+            newest = agent.sessions[peer.name].newest.items()
+            recent = [(path, stamp) for (path, _), (stamp, heard) in newest if sent - heard < self._grant_ms]
             for path in self._paths:
                 agent.counter += 1
-                echoes = tuple(
-                    stamp
-                    for (where, _), (stamp, heard) in session.newest.items()
-                    if where == path and sent - heard < self._grant_ms
-                )
                 stamp = Stamp(agent.incarnation, sent, agent.counter)
-                world.counts["heartbeats"] += 1
+                echoes = [each for where, each in recent if where == path]
                 beat = Beat(me, path, stamp, echoes, report, leaving)
                 self._carry((path, me, peer.name), peer, self._hear, beat)
+        world.counts["heartbeats"] += agent.counter - first
 
     def send(self, machine: Machine, agent: Agent, to: NodeId, message: Message) -> None:
         """A message by the best path that this agent thinks is up; it arrives once, or not at all."""
@@ -115,12 +111,15 @@ class Network:
         if link in self.cuts or (weather.loss and random.random() < weather.loss):
             world.counts["datagrams lost"] += 1
             return
+        if weather is FAIR:
+            world.deliver(to, self._way_ms, what, to, *args)
+            return
         times = 1 if once or not weather.doubled else 1 + (random.random() < weather.doubled)
         world.counts["datagrams doubled"] += times - 1
         for _ in range(times):
             late_ms = random.randrange(weather.late_ms) if weather.late_ms else 0
             world.counts["datagrams late"] += late_ms > 0
-            world.deliver(to, world.options.way_ms + late_ms, what, to, *args)
+            world.deliver(to, self._way_ms + late_ms, what, to, *args)
 
     def _arrive(self, peer: Machine, sender: NodeId, message: Message) -> None:
         if peer.agent is not None:
@@ -128,9 +127,9 @@ class Network:
             self._world.step(peer, peer.agent, event)
 
     def _hear(self, machine: Machine, beat: Beat) -> None:
-        agent, at = machine.agent, machine.clock(self._world.now)
-        if agent is None:
+        if (agent := machine.agent) is None:
             return
+        at = machine.clock(self._world.now)
         session, life = agent.sessions[beat.sender], beat.stamp.incarnation
         known = session.newest.get((beat.path, life))
         if known is not None and known[0].counter >= beat.stamp.counter:
@@ -156,11 +155,8 @@ class Network:
 
     def _answers(self, agent: Agent, session: Session, beat: Beat, at: Instant) -> Instant | None:
         """When I sent the newest recent heartbeat that it echoes, if it counts at all."""
-        mine = [
-            each.sent
-            for each in beat.echoes
-            if each.incarnation == agent.incarnation and at - each.sent < self._grant_ms
-        ]
+        me, since = agent.incarnation, at - self._grant_ms
+        mine = [each.sent for each in beat.echoes if each.incarnation == me and each.sent > since]
         if not mine:
             return None
         sent, life = max(mine), beat.stamp.incarnation

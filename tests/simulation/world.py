@@ -114,11 +114,15 @@ class World:
 
     def wakes(self, machine: Machine, agent: Agent | None) -> int:
         """When this agent can do something again; now or earlier, if it can."""
-        return max(machine.asleep_until, agent.stopped_until if agent is not None else 0)
+        if agent is None or agent.stopped_until <= machine.asleep_until:
+            return machine.asleep_until
+        return agent.stopped_until
 
     def deliver(self, machine: Machine, ms: int, what: Callable[..., None], *args: Any) -> None:
         """Bring something to whatever agent lives there by then."""
-        self.at(self.now + ms, self._deliver, machine, machine.boots, None, what, args)
+        self._sequence += 1
+        how = machine, machine.boots, None, what, args
+        heapq.heappush(self._agenda, (self.now + ms, self._sequence, self._deliver, how))
 
     def deliver_to(
         self, machine: Machine, agent: Agent, ms: int, what: Callable[..., None], *args: Any
@@ -134,14 +138,10 @@ class World:
         what: Callable[..., None],
         args: tuple[Any, ...],
     ) -> None:
-        if (
-            not machine.powered
-            or machine.boots != boots
-            or (agent is not None and machine.agent is not agent)
-        ):
+        living = machine.agent
+        if not machine.powered or machine.boots != boots or (agent is not None and living is not agent):
             return
-        wakes = self.wakes(machine, machine.agent)
-        if wakes > self.now:
+        if (wakes := self.wakes(machine, living)) > self.now:
             self.at(wakes, self._deliver, machine, boots, agent, what, args)
         else:
             what(*args)
@@ -387,11 +387,18 @@ class World:
 
     def holders(self, name: HierarchyId) -> list[NodeId]:
         """The nodes that have authority over it, as each counts itself."""
-        return [each.name for each in self.machines.values() if self._holds(each, name)]
+        return [each.name for each in self.claimants(name) if self._holds(each, name)]
+
+    def claimants(self, name: HierarchyId) -> list[Machine]:
+        """The machines whose agents own it or campaign for it: only those can hold it."""
+        return [
+            each
+            for each in self.machines.values()
+            if each.agent is not None and each.agent.node.state.quorum.seats[name].claim is not None
+        ]
 
     def _holds(self, machine: Machine, name: HierarchyId) -> bool:
-        if machine.agent is None or machine.agent.node.state.quorum.seats[name].claim is None:
-            return False
+        assert machine.agent is not None, machine
         return machine.agent.node.mind.authority.standing(name, machine.clock(self.now)) is Standing.HELD
 
 

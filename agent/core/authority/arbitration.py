@@ -12,10 +12,12 @@ Keeps:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agent.core.authority.state import ArbitrationLife
 from agent.core.effects import AskArbiter
 from agent.core.events import ArbiterAnswered
-from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, later
+from agent.core.ids import FOREVER, NEVER, HierarchyId, Instant, NodeId, later
 from agent.core.messages import ArbiterRecord, Register
 from agent.core.states import ArbiterOutcome
 
@@ -27,8 +29,16 @@ RETRY_CALMLY_MS = 5_000
 class Arbitration:
     """Reads and takes the arbiter's vote for one hierarchy."""
 
-    def __init__(self, hierarchy: HierarchyId, life: ArbitrationLife, me: NodeId, binds_ms: int) -> None:
+    def __init__(
+        self,
+        hierarchy: HierarchyId,
+        life: ArbitrationLife,
+        me: NodeId,
+        binds_ms: int,
+        next_request: Callable[[], int],
+    ) -> None:
         self._hierarchy, self._life, self._me, self._binds_ms = hierarchy, life, me, binds_ms
+        self._next_request = next_request
 
     @property
     def record(self) -> ArbiterRecord | None:
@@ -49,36 +59,39 @@ class Arbitration:
         record = self._life.record
         return record.term if record is not None and record.candidate != self._me else 0
 
-    def refresh(self, request: int, at: Instant) -> list[AskArbiter]:
+    def refresh(self, at: Instant) -> list[AskArbiter]:
         """Look at the record now and then, while it isn't urgent."""
+        return self._ask(at) if at >= self.refresh_at() else []
+
+    def refresh_at(self) -> Instant:
+        """When that is due; FOREVER while a request is under way."""
         life = self._life
+        if life.asked:
+            return FOREVER
         every_ms = READ_EVERY_MS if life.read and not life.trouble else RETRY_CALMLY_MS
         if life.read and life.known_at < self.free_at():  # not seen unchanged for long enough yet
             every_ms = min(every_ms, self._binds_ms)
-        due = later(life.asked_at, every_ms)
         first = life.asked_at == NEVER
-        return self._ask(request, at) if (first or at >= due) and self._may_ask(at) else []
+        return max(life.next_at, NEVER if first else later(life.asked_at, every_ms))
 
     def knows(self, at: Instant, within_ms: int) -> bool:
         """Is what this node knows of the record no older than that?"""
         return self._life.read and at - self._life.known_at <= within_ms
 
-    def read(self, request: int, at: Instant) -> list[AskArbiter]:
+    def read(self, at: Instant) -> list[AskArbiter]:
         """Look at the record now."""
-        return self._ask(request, at) if self._may_ask(at) else []
+        return self._ask(at) if self._may_ask(at) else []
 
-    def want(
-        self, term: int, register: Register, request: int, at: Instant, *, is_over: bool
-    ) -> list[AskArbiter]:
+    def want(self, term: int, register: Register, at: Instant, *, is_over: bool) -> list[AskArbiter]:
         """Try to get, or renew, its vote for this node in `term`; `is_over`: nobody counts what it holds."""
         if not self._may_ask(at):
             return []
         if not self._life.read:
-            return self._ask(request, at)
+            return self._ask(at)
         if (at < self.free_at() and not is_over) or self.highest_term() >= term:
             return []
         record = ArbiterRecord(register=register, term=term, candidate=self._me)
-        return self._ask(request, at, record)
+        return self._ask(at, record)
 
     def free_at(self) -> Instant:
         """From when its vote may be taken, if nobody changes the record meanwhile."""
@@ -112,7 +125,7 @@ class Arbitration:
     def _may_ask(self, at: Instant) -> bool:
         return not self._life.asked and at >= self._life.next_at
 
-    def _ask(self, request: int, at: Instant, record: ArbiterRecord | None = None) -> list[AskArbiter]:
-        life = self._life
+    def _ask(self, at: Instant, record: ArbiterRecord | None = None) -> list[AskArbiter]:
+        life, request = self._life, self._next_request()
         life.asked, life.asked_at, life.asked_term = request, at, record.term if record else 0
         return [AskArbiter(request, self._hierarchy, record, life.version if record else None)]

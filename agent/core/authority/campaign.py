@@ -12,7 +12,7 @@ from agent.core.authority.registers import taken
 from agent.core.authority.seat import ARBITER, Seat
 from agent.core.authority.state import Claim, LeaseLife, Stage
 from agent.core.effects import Effect, Kind, Send, Severity
-from agent.core.ids import Instant, NodeId
+from agent.core.ids import FOREVER, NEVER, Instant, NodeId
 from agent.core.messages import Register, VoteReply, VoteRequest
 from agent.core.states import Fencing, Trust
 
@@ -41,6 +41,16 @@ def begin(seat: Seat, at: Instant, trust: Trust) -> list[Effect]:
         trust=trust,
     )
     return [seat.cast(table.me, term, at)]
+
+
+def blocked_until(seat: Seat, at: Instant) -> Instant:
+    """Until when `begin` does nothing if promises are but renewed; NEVER if it may do something."""
+    table, vote = seat.table, seat.voter.vote
+    if table.cluster.voters // 2 > len(table.alive()):
+        return FOREVER if seat.arbiter is None else NEVER  # which is looked at again and again
+    bound_until = seat.voter.free_at() if vote.candidate != table.me else NEVER
+    blocked_until = max(seat.life.retry_at, bound_until)
+    return blocked_until if at < blocked_until else NEVER
 
 
 def go_on(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
@@ -91,7 +101,7 @@ def _look_at_arbiter(seat: Seat, at: Instant) -> list[Effect]:
     arbiter, grant_ms = seat.arbiter, seat.table.grant_ms
     if arbiter is None or arbiter.knows(at, grant_ms // 8):
         return []
-    return [*arbiter.read(seat.table.next_request(), at)]
+    return [*arbiter.read(at)]
 
 
 def _is_over(seat: Seat, claim: Claim, share: int, at: Instant) -> bool:

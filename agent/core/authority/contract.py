@@ -46,6 +46,9 @@ class Authority(Protocol):
     def seek(self, hierarchy: HierarchyId, at: Instant, trust: Trust = Trust.IN_SYNC) -> list[Effect]:
         """Try to become the owner; `trust` says why this node's copy of replicated data may be used."""
 
+    def blocked_until(self, hierarchy: HierarchyId, at: Instant) -> Instant:
+        """Until when `seek` does nothing if promises are but renewed; NEVER if it may do something."""
+
     def release(
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
     ) -> list[Effect]:
@@ -86,6 +89,9 @@ class Authority(Protocol):
 
     def next_deadline(self, at: Instant) -> Instant | None:
         """When time alone will bring something about."""
+
+    def quiet_until(self, at: Instant) -> Instant:
+        """Until when time alone brings nothing about if grants are but renewed; NEVER: it can't be told."""
 
     def hear(self, register: Register, at: Instant) -> list[Effect]:
         """A peer told its newest register."""

@@ -15,27 +15,28 @@ class Lease:
     """Counts the grants of one term."""
 
     def __init__(self, life: LeaseLife, voters: int, grant_ms: int) -> None:
-        self._life, self._grant_ms = life, grant_ms
+        self.life, self._grant_ms = life, grant_ms
         self._others_needed = voters // 2  # with this node's own vote that is more than half
 
     def granted(self, voter: NodeId, sent_at: Instant) -> None:
         """A voter's answer to what this node sent at `sent_at`."""
-        self._life.until[voter] = max(self.until(voter), later(sent_at, self._grant_ms))
+        self.life.until[voter] = max(self.until(voter), later(sent_at, self._grant_ms))
 
     def refused(self, voter: NodeId) -> None:
         """The voter says that its vote is another's."""
-        self._life.until.pop(voter, None)
+        self.life.until.pop(voter, None)
 
     def expires_at(self, without: NodeId | None = None) -> Instant:
         """When fewer than a majority are left; `without` leaves one voter out of the count."""
-        if self._others_needed == 0:
+        needed = self._others_needed
+        if needed == 0:
             return FOREVER
-        times = sorted((at for voter, at in self._life.until.items() if voter != without), reverse=True)
-        return times[self._others_needed - 1] if len(times) >= self._others_needed else NEVER
+        times = [at for voter, at in self.life.until.items() if voter != without]
+        return sorted(times)[-needed] if len(times) >= needed else NEVER
 
     def until(self, voter: NodeId) -> Instant:
         """When that voter's grant ends."""
-        return self._life.until.get(voter, NEVER)
+        return self.life.until.get(voter, NEVER)
 
     def holds(self, at: Instant) -> bool:
         """Has a majority granted this term, still?"""

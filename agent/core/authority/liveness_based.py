@@ -15,7 +15,7 @@ from agent.core.authority.ledger import Ledger
 from agent.core.authority.registers import cleared, is_newer, released, taken
 from agent.core.effects import Durable, Effect, Kind, Notice, Notify, Persist, Severity
 from agent.core.events import ArbiterAnswered, HeartbeatHeard
-from agent.core.ids import FOREVER, HierarchyId, Instant, NodeId
+from agent.core.ids import FOREVER, NEVER, HierarchyId, Instant, NodeId
 from agent.core.messages import Register, Stance, VoteReply, VoteRequest
 from agent.core.model import Cluster
 from agent.core.state import OwnershipLife, Pending
@@ -66,6 +66,10 @@ class LivenessBased:
         """Become the owner as soon as that is on disk."""
         register = self._life.registers[hierarchy]
         return self._own(taken(register, self._me, register.term + 1, trust=trust))
+
+    def blocked_until(self, hierarchy: HierarchyId, at: Instant) -> Instant:  # noqa: ARG002
+        """Nothing blocks it."""
+        return NEVER
 
     def release(
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
@@ -125,6 +129,10 @@ class LivenessBased:
     def next_deadline(self, at: Instant) -> Instant | None:  # noqa: ARG002
         """Silences are liveness's to count."""
         return None
+
+    def quiet_until(self, at: Instant) -> Instant:  # noqa: ARG002
+        """Only a store that failed is tried again."""
+        return NEVER if self._ledger.failed else FOREVER
 
     def hear(self, register: Register, at: Instant) -> list[Effect]:
         """Believe the newest; step down if it isn't mine any more."""

@@ -114,9 +114,19 @@ class QuorumBased:
             times += _deadlines(seat)
         return min((each for each in times if each > at), default=FOREVER)
 
+    def quiet_until(self, at: Instant) -> Instant:
+        """Until the next look at the arbiter, renewal, expiry, or try of a store that failed."""
+        del at
+        first = self._ledger.retry_at if self._ledger.retry_at is not None else FOREVER
+        return min([first, *map(_quiet_until, self._seats.values())])
+
     def seek(self, hierarchy: HierarchyId, at: Instant, trust: Trust = Trust.IN_SYNC) -> list[Effect]:
         """Begin a campaign if no promise and no earlier defeat stands against it."""
         return campaign.begin(self._seats[hierarchy], at, trust)
+
+    def blocked_until(self, hierarchy: HierarchyId, at: Instant) -> Instant:
+        """By a promise, an earlier defeat or the lack of a majority."""
+        return campaign.blocked_until(self._seats[hierarchy], at)
 
     def release(
         self, hierarchy: HierarchyId, at: Instant, *, successor: NodeId | None, held: bool
@@ -160,22 +170,24 @@ class QuorumBased:
             said = seat.said(event.peer) if peer.incarnation == event.incarnation else None
             seat.voter.heard(event.peer, said[1].gave_up if said is not None else 0, event.at)
             if said is not None:
-                effects += voting.grant(seat, event.peer, event.at)
+                effects += voting.grant(seat, event.peer, said[1].claims, event.at)
         if event.answers is not None and event.revision is not None:
-            echo = Echo(event.incarnation, event.revision, event.answers)
-            if not self._count(event.peer, echo):
-                self._life.echoes[event.peer] = echo  # its report may be on its way
+            if _is_at_hand(peer, event.incarnation, event.revision):
+                self._count(event.peer, event.answers)
+            else:  # its report may be on its way
+                self._life.echoes[event.peer] = Echo(event.incarnation, event.revision, event.answers)
         return effects
 
     def reported(self, peer: NodeId, at: Instant) -> list[Effect]:
         """Count what waited for the report; be free of what the peer gave up."""
-        if (echo := self._life.echoes.pop(peer, None)) is not None:
-            self._count(peer, echo)
+        echo = self._life.echoes.pop(peer, None)
+        if echo is not None and _is_at_hand(self._peers[peer], echo.incarnation, echo.revision):
+            self._count(peer, echo.answers)
         effects = list[Effect]()
         for seat in self._seats.values():
             if (said := seat.said(peer)) is not None:
                 seat.voter.released(peer, said[1].gave_up, at)
-                effects += voting.grant(seat, peer, at)
+                effects += voting.grant(seat, peer, said[1].claims, at)
         return effects
 
     def asked(self, peer: NodeId, message: VoteRequest, at: Instant) -> list[Effect]:
@@ -269,21 +281,25 @@ class QuorumBased:
         votes = tuple(each.voter.vote for each in self._life.seats.values())
         return replace(self._beside(), registers=tuple(self._owned.registers.values()), votes=votes)
 
-    def _count(self, peer: NodeId, echo: Echo) -> bool:
-        """Count the grants that a heartbeat gives with the very report it was sent with."""
-        known = self._peers[peer]
-        at_hand = known.report.revision if known.report is not None else None
-        if (known.incarnation, at_hand) != (echo.incarnation, echo.revision):
-            return False
+    def _count(self, peer: NodeId, sent_at: Instant) -> None:
+        """Count the grants that a heartbeat gives, which answers one of this node's, with its very report."""
         for seat in self._seats.values():
-            claim, said = seat.life.claim, seat.said(peer)
-            if claim is None or claim.stage is Stage.RECORDING or said is None or said[1].vote is None:
+            claim = seat.life.claim
+            if claim is None or claim.stage is Stage.RECORDING:
+                continue
+            said = seat.said(peer)
+            if said is None or said[1].vote is None:
                 continue
             if seat.grants_me(said[1]):
-                seat.lease(claim).granted(peer, echo.answers)
+                seat.lease(claim).granted(peer, sent_at)
             elif said[1].vote.term >= claim.lease.term:
                 seat.lease(claim).refused(peer)
-        return True
+
+
+def _is_at_hand(peer: PeerLife, incarnation: int, revision: int) -> bool:
+    """Is this the very report that is known of the peer?"""
+    report = peer.report
+    return peer.incarnation == incarnation and report is not None and report.revision == revision
 
 
 def _deadlines(seat: Seat) -> list[Instant]:
@@ -297,3 +313,14 @@ def _deadlines(seat: Seat) -> list[Instant]:
     if seat.arbiter is not None:
         times += [seat.arbiter.next_deadline(), tenure.renewal_at(seat, claim)]
     return times
+
+
+def _quiet_until(seat: Seat) -> Instant:
+    claim = seat.life.claim
+    look_at = seat.arbiter.refresh_at() if seat.arbiter is not None else FOREVER
+    if claim is None:
+        return look_at
+    if claim.stage is not Stage.OWNING or not seat.table.ledger.is_idle:
+        return NEVER  # it may rise, win or lose at any moment
+    renewal_at = tenure.renewal_at(seat, claim) if seat.arbiter is not None else FOREVER
+    return min(look_at, renewal_at, seat.lease(claim).expires_at())

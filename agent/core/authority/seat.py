@@ -63,7 +63,12 @@ class Seat:
         self.name, self.life, self.table = name, life, table
         binds = binds_ms(table.grant_ms, table.cluster.margin_ms)
         self.voter = Voter(life.voter, binds)
-        self.arbiter = Arbitration(name, life.arbiter, table.me, binds) if table.cluster.arbiter else None
+        self._lease: Lease | None = None
+        self.arbiter = (
+            Arbitration(name, life.arbiter, table.me, binds, table.next_request)
+            if table.cluster.arbiter
+            else None
+        )
 
     @property
     def register(self) -> Register:
@@ -87,8 +92,10 @@ class Seat:
         return self.voter.vote if self.table.ledger.holds(self.life.voter.vote_serial) else None
 
     def lease(self, claim: Claim) -> Lease:
-        """The grants that a claim rests on."""
-        return Lease(claim.lease, self.table.cluster.voters, self.table.grant_ms)
+        """The grants that a claim rests on; one for as long as the claim is the same."""
+        if self._lease is None or self._lease.life is not claim.lease:
+            self._lease = Lease(claim.lease, self.table.cluster.voters, self.table.grant_ms)
+        return self._lease
 
     def said(self, peer: NodeId) -> tuple[Register, Stance] | None:
         """What a peer last said of this hierarchy."""
@@ -143,8 +150,7 @@ class Seat:
     def want_arbiter(self, term: int, at: Instant) -> list[Effect]:
         """Ask for the arbiter's vote in that term, if it may be had."""
         assert self.arbiter is not None, self.name
-        request, over = self.table.next_request(), self.arbiters_vote_is_over
-        return [*self.arbiter.want(term, self.told_register, request, at, is_over=over)]
+        return [*self.arbiter.want(term, self.told_register, at, is_over=self.arbiters_vote_is_over)]
 
     def pause(self, at: Instant, ms: int) -> None:
         """No campaign before that; each node waits another while, so that two don't meet for ever."""
@@ -153,7 +159,7 @@ class Seat:
 
     def look(self, at: Instant) -> list[Effect]:
         """Read the arbiter's record now and then, while it isn't urgent."""
-        return [*self.arbiter.refresh(self.table.next_request(), at)] if self.arbiter is not None else []
+        return [*self.arbiter.refresh(at)] if self.arbiter is not None else []
 
     def tell(self, kind: Kind, at: Instant, text: str, severity: Severity = Severity.INFO) -> Notify:
         """Tell people about this hierarchy."""

@@ -32,10 +32,8 @@ def asked(seat: Seat, peer: NodeId, message: VoteRequest, at: Instant) -> list[E
     return [persist]
 
 
-def grant(seat: Seat, owner: NodeId, at: Instant) -> list[Effect]:
+def grant(seat: Seat, owner: NodeId, claims: int, at: Instant) -> list[Effect]:
     """An owner that claims a term gets this node's vote as soon as that breaks no promise."""
-    said = seat.said(owner)
-    claims = said[1].claims if said is not None else 0
     if claims <= seat.voter.vote.term or not _may_vote(seat, owner, claims, at):
         return []
     return [seat.cast(owner, claims, at)]
