@@ -4,6 +4,7 @@ Its invariants:
 - no call keeps its caller for longer than its time limit, even where the thread behind it hangs
   (slow DNS, a trickled reply); such a thread keeps its slot until it ends;
 - at most THREADS calls are under way, and who finds no free slot in time is told so;
+- a client is made once: whoever needs it while it is being made waits for the same thread;
 - nothing is retried here: who calls knows whether it still may act;
 - what changes something in EC2 is sent by an authority only, asked again when the thread gets to it:
   its caller may have given up long ago, and another node may have taken over.
@@ -44,8 +45,9 @@ class AwsSession:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
         self._slots = asyncio.Semaphore(THREADS)
         self._under_way: set[asyncio.Future[Any]] = set()
-        self._loading, self._reading = asyncio.Lock(), asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._clients: dict[Service, Client] = {}
+        self._making: dict[Service, asyncio.Future[Client]] = {}  # until the thread ends, whoever waits
         self._machine: Machine | None = None
 
     @property
@@ -92,11 +94,19 @@ class AwsSession:
 
     async def load(self, service: Service) -> Client:
         """The service's client, made at its first use; raises AwsError."""
-        async with self._loading:
-            if client := self._clients.get(service):
-                return client
-            region = self._region or (await self.identity()).region
-            return await self._in_thread("load", LOAD_LIMIT_S, lambda: self._load(service, region))
+        region = self._region or (await self.identity()).region
+        if client := self._clients.get(service):
+            return client
+        if service not in self._making:
+            making = asyncio.ensure_future(self._in_thread("load", None, lambda: self._load(service, region)))
+            making.add_done_callback(lambda made: self._made(service, made))
+            self._making[service] = making
+        try:
+            async with asyncio.timeout(LOAD_LIMIT_S):
+                return await asyncio.shield(self._making[service])
+        except TimeoutError as error:
+            text = f"no client within {LOAD_LIMIT_S:g} s"
+            raise AwsError(AwsFault.NETWORK, "load", "TimedOut", text) from error
 
     async def identity(self) -> Machine:
         """This machine's identity, read once; raises AwsError when IMDS can't be reached."""
@@ -110,7 +120,7 @@ class AwsSession:
 
     def close(self) -> None:
         """Let go of threads and connections; a thread that hangs ends by itself."""
-        for call in self._under_way:
+        for call in (*self._under_way, *self._making.values()):
             call.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
         for client in self._clients.values():
@@ -135,12 +145,17 @@ class AwsSession:
         )
         return self._clients.setdefault(service, client)
 
+    def _made(self, service: Service, made: asyncio.Future[Client]) -> None:
+        del self._making[service]
+        if not made.cancelled():
+            made.exception()  # retrieved, also where every caller has given up
+
     def _forget(self, service: Service, client: Client) -> None:
         if self._clients.get(service) is client:  # else another call has done so already
             del self._clients[service]
 
-    async def _in_thread(self, operation: str, limit_s: float, work: Callable[[], T]) -> T:
-        """Run `work` in a thread, and stop waiting for it after `limit_s`."""
+    async def _in_thread(self, operation: str, limit_s: float | None, work: Callable[[], T]) -> T:
+        """Run `work` in a thread, and stop waiting for it after `limit_s`; None: the caller has a limit."""
         sent = False
         try:
             async with asyncio.timeout(limit_s):
@@ -151,7 +166,9 @@ class AwsSession:
                 call.add_done_callback(self._ended)
                 return await asyncio.shield(call)  # the slot is taken until the thread itself ends
         except TimeoutError as error:
-            text = f"no answer within {limit_s:g} s" if sent else f"not sent: {THREADS} earlier calls hang"
+            text = (
+                f"no answer within {limit_s or 0:g} s" if sent else f"not sent: {THREADS} earlier calls hang"
+            )
             raise AwsError(AwsFault.NETWORK, operation, "TimedOut", text) from error
 
     def _ended(self, call: asyncio.Future[Any]) -> None:

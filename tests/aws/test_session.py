@@ -15,7 +15,8 @@ from dataclasses import replace
 import pytest
 
 from agent.aws import AwsError, AwsFault, AwsSession
-from agent.aws.session import THREADS
+from agent.aws.client import Client
+from agent.aws.session import THREADS, Service
 from recovery_kits.contract import ALWAYS, Aws, Identity
 from tests.aws_server import REGION, AwsServer, MetadataServer, Profile, Rule, World
 from tests.aws_server.fixtures import KEY
@@ -74,6 +75,31 @@ def test_a_cluster_without_aws_never_loads_botocore() -> None:
     """It costs 25 MB and a fifth of a second."""
     code = "import sys, agent.aws, recovery_kits.route; sys.exit('botocore' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_client_that_takes_long_to_make_is_made_once_however_many_give_up(
+    runner: asyncio.Runner, session: AwsSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow machine each caller used to begin anew, until all threads did the same."""
+    load, may_end, made = session._load, threading.Event(), list[str]()
+
+    def slow(service: Service, region: str) -> Client:
+        made.append(service)
+        assert may_end.wait(30)
+        return load(service, region)
+
+    monkeypatch.setattr(session, "_load", slow)
+
+    async def many() -> None:
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await session.load("dynamodb")
+        may_end.set()
+        assert await session.load("dynamodb") is await session.load("dynamodb")
+
+    runner.run(many())
+    assert made == ["dynamodb"]
 
 
 def test_calls_go_to_the_test_server(
