@@ -96,9 +96,8 @@ class MirrorLab:
         """The other node's leg, as the source tells it."""
         details = self.ask(source, "details")
         assert not details["broken"], details["broken"]
-        (leg,) = details["legs"]
-        assert isinstance(leg, dict)
-        return leg
+        legs: list[dict[str, Any]] = details["legs"]
+        return legs[0] if legs else {"state": "not looked at yet"}  # the duty has just begun
 
     def wait_leg(self, source: str, *states: str) -> dict[str, Any]:
         """Until the leg is in one of these states; what is told of it then."""
