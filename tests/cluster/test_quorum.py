@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cluster
 MOVES = ("ownership-taken", "ownership-lost", "ownership-released", "move-begun", "failover-begun")
 FAILED = Rule(operation="dynamodb:*", fault="error", status=500, code="InternalServerError")
 HANGS = Rule(operation="dynamodb:*", fault="hang")
-LONG_S = float(os.environ.get("KAGE_AWAY_S", "30"))  # 600 was tried, too: docs/quorum.md
+LONG_S = float(os.environ.get("KAGE_AWAY_S", "30"))
 STOP_MS = 4_000
 STOP = {"cluster.on_authority_lost": "stop", "cluster.stop_within": f"{STOP_MS}ms"}
 Record = Callable[[str, object], None]
