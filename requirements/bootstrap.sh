@@ -39,7 +39,7 @@ missing_packages() {
         has depmod || echo kmod
     fi
     # The tests of the mirror kit serve an image on loopback.
-    has nbd-server || echo nbd-server
+    has nbdkit || echo nbdkit
     # The tests of fencing call Debian's own agents.
     [ -x /usr/sbin/fence_dummy ] || echo fence-agents
     # The watchdog's numbers are held against the kernel's header.

@@ -20,7 +20,7 @@ from recovery_kits.mirror.wire import Wire
 _MAGIC, _OPTION_MAGIC = b"NBDMAGIC", b"IHAVEOPT"
 _OPTION_REPLY_MAGIC, _REQUEST_MAGIC, _REPLY_MAGIC = 0x3E889045565A9, 0x25609513, 0x67446698
 _FIXED_NEWSTYLE = 1
-_OPTION_ABORT, _OPTION_GO = 2, 7
+_OPTION_GO = 7
 _ACK, _INFO, _REFUSED = 1, 3, 1 << 31
 _INFO_EXPORT = 0
 _COMMAND_READ, _COMMAND_DISCONNECT = 0, 2
@@ -59,18 +59,6 @@ async def negotiate(
         await wire.send(_OPTION.pack(_OPTION_MAGIC, _OPTION_GO, len(asked)) + asked)
         size_bytes, flags = await _agreed(wire)
     return Session(wire, size_bytes, flags)
-
-
-async def greet(address: str, port: int, *, limit_s: float) -> None:
-    """Have the server at this address greet, and leave: it serves. Raises NbdError when it doesn't.
-
-    Needs no right to any export, opens none, and disturbs no session.
-    """
-    wire = Wire(address, _at(address, port), limit_s)
-    async with wire.step():
-        await wire.connect(port, None)
-        await _greeted(wire)
-    wire.close(_OPTION.pack(_OPTION_MAGIC, _OPTION_ABORT, 0))
 
 
 class Session:

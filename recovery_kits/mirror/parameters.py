@@ -40,7 +40,9 @@ class MirrorParameters:
     port: Annotated[
         int,
         Meta(
-            description="The TCP port of this mirror's nbd-server, another for each mirror.", ge=1, le=65535
+            description="The TCP port of this mirror's server (nbdkit), another for each mirror.",
+            ge=1,
+            le=65535,
         ),
     ] = 10_809
     bitmap_chunk_kib: Annotated[

@@ -1,10 +1,9 @@
-"""The nbd-server processes of this machine, known by their command lines, and their certain end.
+"""The processes that serve a leg on this machine, known by their command lines, and their certain end.
 
 Invariants:
 - a process is what /proc says it is now, never what a file remembers: no recycled pid is believed;
 - only what was looked at is signalled: a pidfd is taken first, the look comes after;
-- gone means that every thread is gone: a killed process whose first thread has ended may have another
-  one in the kernel that still writes.
+- a process that is ending has lost its command line, and may still write: it counts as anybody's.
 """
 
 from __future__ import annotations
@@ -17,31 +16,33 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from recovery_kits.mirror import listener
+from recovery_kits.mirror.listener import PROGRAM
 from recovery_kits.mirror.nbd import NbdError
 
-PROGRAM = "nbd-server"
+LISTENER = Path(listener.__file__)
+FLAGS = ("-I", "-S")  # of the interpreter
 _PROC = Path("/proc")
-_STATE, _SESSION = 0, 3  # among the fields of /proc/PID/stat after the name; proc_pid_stat(5)
 _LOOK_S = 10.0  # for reading /proc; it takes milliseconds
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A process of an nbd-server: the one that listens, or a child of it that serves a connection."""
+    """A listener, or a client's server."""
 
     pid: int
-    listens: bool
-    config: Path  # what it was started with
+    directory: Path | None  # of its export; None: it is ending, and nothing tells any more
+    listens: str | None = None  # the text of the export, where it is a listener
 
 
 async def serving(directory: Path) -> list[Serving]:
-    """The nbd-servers whose configuration lies in that directory. Raises NbdError."""
+    """Those of that directory. Raises NbdError."""
     try:
         async with asyncio.timeout(_LOOK_S):
             found = await asyncio.to_thread(_everything)
     except TimeoutError:
         raise NbdError(PROGRAM, f"/proc can't be read within {_LOOK_S:g} s") from None
-    return [each for each in found if each.config.parent == directory]
+    return [each for each in found if each.directory in {directory, None}]
 
 
 async def kill(processes: Iterable[Serving], *, limit_s: float) -> None:
@@ -86,29 +87,34 @@ def _everything() -> list[Serving]:
 
 def _look(pid: int) -> Serving | None:
     """What this process is; None when it is something else, or has ended."""
-    process = _PROC / str(pid)
     try:
-        stat = (process / "stat").read_text(errors="replace")
-        name, _, fields = stat.partition("(")[2].rpartition(")")
-        if name != PROGRAM:
-            return None
-        # the first thread's memory is gone when it has ended; the others still tell
-        for thread in sorted((process / "task").iterdir()):
-            argv = os.fsdecode((thread / "cmdline").read_bytes()).split("\0")
-            if len(argv) > 2 and argv[1] == "-C":
-                return Serving(pid, int(fields.split()[_SESSION]) == pid, Path(argv[2]))
+        argv = os.fsdecode((_PROC / str(pid) / "cmdline").read_bytes()).split("\0")[:-1]
+        if not argv:
+            name, state = _stat(pid)
+            return Serving(pid, None) if name == PROGRAM and state not in "ZX" else None
     except OSError:  # it has just ended
         return None
+    match argv:
+        case [_, *flags, script, directory, text] if (*flags, Path(script).name) == (*FLAGS, LISTENER.name):
+            return Serving(pid, Path(directory), text)
+        case [program, "-s", "-P", file, *_] if Path(program).name == PROGRAM:
+            return Serving(pid, Path(file).parent)
     return None
 
 
+def _stat(pid: int) -> tuple[str, str]:
+    """Its name and its state; proc_pid_stat(5)."""
+    stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    name, _, fields = stat.partition("(")[2].rpartition(")")
+    return name, fields.split()[0]
+
+
 def _stuck(pid: int, limit_s: float) -> str:
-    """Why a killed process isn't gone: a thread in state D waits for a device."""
-    states = set[str]()
+    """Why a killed process isn't gone."""
+    state = "unknown"
     with suppress(OSError):
-        for thread in (_PROC / str(pid) / "task").iterdir():
-            states.add((thread / "stat").read_text(errors="replace").rpartition(")")[2].split()[_STATE])
+        state = _stat(pid)[1]
     return (
         f"process {pid} was killed and isn't gone after {limit_s:g} s; "
-        f"the states of its threads: {', '.join(sorted(states)) or 'unknown'} (D waits for a device)"
+        f"its state: {state} (D waits for a device)"
     )

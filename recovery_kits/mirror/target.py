@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable
 from recovery_kits.contract import CommandFailed, Tools
 from recovery_kits.mirror.array import Array, ArrayState
 from recovery_kits.mirror.disk import Disk, Holds
+from recovery_kits.mirror.listener import Export
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.place import Place
-from recovery_kits.mirror.server import Export, Server
+from recovery_kits.mirror.server import Server
 from recovery_kits.mirror.users import users
 
 _LOOK_S = 1.0
@@ -88,7 +89,6 @@ class Target:
             peers=peers,
             listen=listen,
             port=self._place.port,
-            sync=True,  # a target that loses power would else lack what was answered
         )
         return Server(export, self._place.runtime, self._tools.run)
 

@@ -14,7 +14,7 @@ from recovery_kits.mirror.disk import Disk, Holds
 from recovery_kits.mirror.place import Place
 from recovery_kits.mirror.users import users
 
-_PROGRAMS = {"mdadm": "mdadm", "nbd-server": "nbd-server", "wipefs": "util-linux", "dd": "coreutils"}
+_PROGRAMS = {"mdadm": "mdadm", "nbdkit": "nbdkit", "wipefs": "util-linux", "dd": "coreutils"}
 _MODULES = ("md-mod", "raid1", "nbd")
 _CONFIGURATIONS = (Path("/etc/mdadm/mdadm.conf"), Path("/etc/mdadm.conf"))
 _NO_AUTO = re.compile(r"^\s*AUTO\b.*-all\b", re.MULTILINE)

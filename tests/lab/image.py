@@ -26,7 +26,7 @@ PACKAGES = (
     "busybox-static",
     "kmod",
     "mdadm",
-    "nbd-server",
+    "nbdkit",
     "nbd-client",
     "xfsprogs",
     "nfs-kernel-server",

@@ -15,9 +15,10 @@ from typing import Any
 
 from agent.runtime.process import Runner
 from recovery_kits.mirror.links import DeadLinks, connect, connected, disconnect, find, reconfigure
+from recovery_kits.mirror.listener import Export
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.negotiation import negotiate
-from recovery_kits.mirror.server import Export, Server
+from recovery_kits.mirror.server import Server
 
 USER_TIMEOUT_MS = 600_000  # so long that only nbd's own limit for a request ends a link
 NEGOTIATION_S, STOP_S = 60.0, 10.0
@@ -31,9 +32,6 @@ class Hands:
 
     async def stop(self, **export: Any) -> None:
         await self._server(export).stop(limit_s=STOP_S)
-
-    async def disconnect_clients(self, **export: Any) -> None:
-        await self._server(export).disconnect_clients()
 
     async def connect(self, address: str, port: int, name: str, identifier: str, timeout_s: int) -> int:
         session = await negotiate(address, port, name, limit_s=NEGOTIATION_S)

@@ -57,7 +57,7 @@ def test_a_guest_has_a_kernel_a_name_disks_and_the_reference_addresses(lab: VmLa
 def test_a_guest_has_the_tools_and_modules_that_replication_needs(lab: VmLab) -> None:
     guest = lab.guests["db-01"]
     guest.shell(
-        "mdadm --version; nbd-server -V; mkfs.xfs -V; rpc.nfsd -h || [ $? = 2 ]; type nbd-client mount.nfs"
+        "mdadm --version; nbdkit --version; mkfs.xfs -V; rpc.nfsd -h || [ $? = 2 ]; type nbd-client mount.nfs"
     )
     guest.shell("modprobe -a nbd raid1 xfs nfsd softdog dm-mod")
     assert guest.run("mdadm", "--detail", "--scan") == "", "no array comes up by itself"

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from recovery_kits.contract import Run
-from recovery_kits.mirror.server import Export, Server
+from recovery_kits.mirror.listener import Export
+from recovery_kits.mirror.server import Server
 
 IMAGE_BYTES = 3 << 20
 GREETING = b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3)
@@ -88,7 +89,6 @@ class Place:
             peers=peers,
             listen=("127.0.0.1",),
             port=free_port() if port is None else port,
-            sync=True,
         )
 
     def server(self, export: Export) -> Server:

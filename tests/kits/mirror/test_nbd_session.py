@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from recovery_kits.mirror.nbd import Flag, NbdError
-from recovery_kits.mirror.negotiation import greet, negotiate
+from recovery_kits.mirror.negotiation import negotiate
 from tests.kits.mirror.nbd_servers import (
     ACK,
     GREETING,
@@ -40,7 +40,7 @@ def test_an_export_is_agreed_on_and_read_before_the_kernel_gets_it(place: Place)
         async with await negotiate("127.0.0.1", leg.port, "dir1", limit_s=PATIENT_S) as session:
             assert session.size_bytes == IMAGE_BYTES
             assert Flag.FLUSH | Flag.FUA in session.flags
-            assert not (Flag.READ_ONLY | Flag.TRIM) & session.flags
+            assert Flag.READ_ONLY not in session.flags
             image = place.image.read_bytes()
             for offset, length in (
                 (0, 4_096),
@@ -79,13 +79,11 @@ def test_a_detached_socket_stands_at_a_message_s_start_and_sends_nothing_late(pl
         assert found == struct.pack(">IIQ", 0x67446698, 0, 77) + (1).to_bytes(4, "big") * 128
 
 
-def test_an_unknown_export_is_refused_in_the_server_s_words(place: Place) -> None:
+def test_an_unknown_export_is_refused(place: Place) -> None:
     async def scenario() -> None:
         leg = place.export()
         await place.server(leg).start()
-        with pytest.raises(
-            NbdError, match=rf"^127\.0\.0\.1:{leg.port}/dir2: the server refused: 'Export unk"
-        ):
+        with pytest.raises(NbdError, match=rf"^127\.0\.0\.1:{leg.port}/dir2: the server refused: "):
             await negotiate("127.0.0.1", leg.port, "dir2", limit_s=PATIENT_S)
 
     asyncio.run(scenario())
@@ -167,19 +165,5 @@ def test_a_read_that_was_cut_short_ends_the_session() -> None:
                     await session.read(0, 512)
             with pytest.raises(NbdError, match="the session is closed"):
                 await session.read(0, 512)
-
-    asyncio.run(scenario())
-
-
-def test_greeting_tells_a_server_from_a_socket_that_only_listens(place: Place) -> None:
-    async def scenario() -> None:
-        leg = place.export()
-        await place.server(leg).start()
-        await greet("127.0.0.1", leg.port, limit_s=PATIENT_S)
-        with (
-            socket.create_server(("127.0.0.1", 0)) as dumb,
-            pytest.raises(NbdError, match="no answer within"),
-        ):
-            await greet("127.0.0.1", dumb.getsockname()[1], limit_s=HASTY_S)
 
     asyncio.run(scenario())

@@ -11,8 +11,8 @@ import pytest
 
 from recovery_kits.mirror import target
 from recovery_kits.mirror.disk import Disk, Holds
+from recovery_kits.mirror.listener import Export
 from recovery_kits.mirror.nbd import NbdError
-from recovery_kits.mirror.server import Export
 from recovery_kits.mirror.sysfs import ArrayState
 from recovery_kits.mirror.target import Target
 from tests.kits.fakes import Table, tools
@@ -101,7 +101,6 @@ async def test_a_leg_is_served_durably_to_the_other_nodes_alone(world: World, ho
         peers=("10.0.6.4",),
         listen=("10.0.3.4",),
         port=10_809,
-        sync=True,
     )
 
 
