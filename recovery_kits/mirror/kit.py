@@ -22,13 +22,14 @@ from recovery_kits.mirror.blocking import Blocking
 from recovery_kits.mirror.control import Controls
 from recovery_kits.mirror.creation import Occupied
 from recovery_kits.mirror.disk import Disk, Holds
-from recovery_kits.mirror.leg import DeviceReader, Leg
+from recovery_kits.mirror.leg import DeviceReader, Leg, read_leg
 from recovery_kits.mirror.link import Link
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.parameters import MirrorParameters
 from recovery_kits.mirror.place import Place
 from recovery_kits.mirror.recognition import Refused
 from recovery_kits.mirror.source import HUNG_MS, Source
+from recovery_kits.mirror.superblock import NoLeg
 from recovery_kits.mirror.target import Target, Unfit
 from recovery_kits.mirror.users import users
 from recovery_kits.mirror.wishes import Memory
@@ -208,10 +209,13 @@ class MirrorKit(Kit[MirrorParameters]):
         return await disk.look(place.disk, place.uuid, reader, self.tools.run)
 
     async def _local_leg(self) -> Leg:
-        found = await self._look()
-        if found.leg is None:
-            raise Refused(f"this node's own disk: {found.why or 'it is blank'}")
-        return found.leg
+        """Raises OSError, TimeoutError among them, and Refused."""
+        found = await read_leg(DeviceReader(Path(self._place.disk), self._blocking))
+        if isinstance(found, NoLeg):
+            raise Refused(f"this node's own disk: {found.why}")
+        if found.superblock.array_uuid != self._place.uuid:
+            raise Refused("this node's own disk is a leg of another array")
+        return found
 
     @contextmanager
     def _errors(self, action: str) -> Iterator[None]:

@@ -22,8 +22,10 @@ from recovery_kits.mirror.link import requests
 from recovery_kits.mirror.links import DeadLinks
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.place import Place
+from recovery_kits.mirror.recognition import Refused
 from recovery_kits.mirror.wishes import Memory
 
+_TRY_S, _STILL_MS = 1.0, 1_000
 HUNG_MS = 10_000  # a local disk that answers nothing for so long counts as failed
 
 
@@ -60,7 +62,9 @@ class Source:
         )
         self.keepers: Mapping[str, Keeper] = {node: Keeper(node, hands) for node in place.peers}
         self._disk_stall = Stall(longest_gap_ms=round(3 * POLL_S * 1_000))
-        self.disk_stalled_ms = 0
+        self._mirror_stall = Stall(longest_gap_ms=round(3 * POLL_S * 1_000))
+        self._unanswered_ms = 0  # for how long the disk hasn't answered our own reading
+        self._read_local = read_local
         self.state: ArrayState | None = None  # as it was seen last
         self._disk_name = place.disk_name
         self._looking = asyncio.Lock()
@@ -78,6 +82,7 @@ class Source:
                 group.create_task(self._copies.tell())
                 group.create_task(self._hear(dead))
                 group.create_task(self._watch())
+                group.create_task(self._try_disk())
                 for keeper in self.keepers.values():
                     group.create_task(self._keep(keeper))
 
@@ -86,6 +91,11 @@ class Source:
         for node, keeper in self.keepers.items():
             keeper.paused = node in self._memory.now.paused
             keeper.try_now()
+
+    @property
+    def disk_stalled_ms(self) -> int:
+        """For how long this node's disk has had something to answer and answered nothing."""
+        return max(self._disk_stall.ms, self._unanswered_ms)
 
     @property
     def resync_limit(self) -> int:
@@ -106,6 +116,27 @@ class Source:
             await asyncio.sleep(POLL_S)
             await self._look()
 
+    async def _try_disk(self) -> None:
+        """Read from the disk when the mirror stands still: a flush that hangs is in none of its counters."""
+        while True:
+            await asyncio.sleep(_TRY_S)
+            if self._mirror_stall.ms < _STILL_MS:
+                continue
+            began = clock_ms()
+            while not await self._answers():
+                self._unanswered_ms = clock_ms() - began
+                await asyncio.sleep(_TRY_S)
+            self._unanswered_ms = 0
+
+    async def _answers(self) -> bool:
+        try:
+            await self._read_local()
+        except TimeoutError:
+            return False
+        except (OSError, Refused):  # md is told the same, and acts on it
+            pass
+        return True
+
     async def _look(self) -> None:
         """At all of it, from sysfs. One look after the other: an older one must not replace a newer one."""
         async with self._looking:
@@ -118,7 +149,8 @@ class Source:
             if state is None or not state.is_started:
                 return  # quick_check tells
             self.state = state
-            self.disk_stalled_ms = self._disk_stall.look(clock_ms(), *requests(self._disk_name))
+            self._disk_stall.look(clock_ms(), *requests(self._disk_name))
+            self._mirror_stall.look(clock_ms(), *requests(state.name))
             for keeper in self.keepers.values():
                 keeper.look(state)
             self._say()
