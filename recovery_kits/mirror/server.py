@@ -21,6 +21,8 @@ from recovery_kits.mirror.listener import Export
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.serving import FLAGS, LISTENER, Serving, kill, serving
 
+_DYING_S = 2.0  # a killed process gets that in any case
+
 
 class Server:
     """The server of one export; a directory of the export's name is there while it is."""
@@ -60,7 +62,8 @@ class Server:
         """
         until = asyncio.get_running_loop().time() + limit_s
         while processes := await self._processes():  # again: a client may have come meanwhile
-            await kill(processes, limit_s=until - asyncio.get_running_loop().time())
+            left_s = until - asyncio.get_running_loop().time()
+            await kill(processes, limit_s=max(left_s, _DYING_S))  # looking for them may have taken it all
         with suppress(FileNotFoundError):
             shutil.rmtree(self._directory)
 
