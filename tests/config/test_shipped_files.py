@@ -24,7 +24,7 @@ def test_the_example_cluster_loads() -> None:
     (hierarchy,) = config.cluster.hierarchies
     assert hierarchy.nodes == config.cluster.nodes == ("db-01", "db-02")
     order = [resource.tag for resource in hierarchy.resources]
-    assert order == ["fs-dir1", "cyde_5_0", "cyss_cbgrn", "route-vip", "ip-vip"]
+    assert order == ["mirror-dir1", "fs-dir1", "cyde_5_0", "cyss_cbgrn", "route-vip", "ip-vip"]
     intervals_ms = [resource.check_interval_ms for resource in hierarchy.resources]
     assert all(interval_ms > 0 for interval_ms in intervals_ms)
     assert [path.name for path in config.paths] == ["eni-0", "eni-1"]
