@@ -1,0 +1,60 @@
+"""The reference cluster on a real mirror: whatever loses its power, no acknowledged record is missing."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.disk import some
+from tests.lab.replicated import WITHIN_S, Replicated
+from tests.machines.machine import wait_until
+from tests.machines.records import Records
+from tests.machines.reference import NODES
+
+pytestmark = pytest.mark.cluster
+
+KILLS = int(os.environ.get("KAGE_KILLS", "5"))
+OTHER = dict(zip(NODES, reversed(NODES), strict=True))
+
+
+@pytest.fixture(scope="module")
+def cluster(built: None) -> Iterator[Replicated]:
+    """In service, both copies whole; each test leaves it so."""
+    with Replicated() as cluster:
+        cluster.begin()
+        yield cluster
+
+
+def wait_more(records: Records, more: int = 20) -> None:
+    """Until that many more were acknowledged."""
+    before = len(records.acknowledged())
+    wait_until(lambda: len(records.acknowledged()) >= before + more, WITHIN_S, f"{more} more records")
+
+
+def any_owner(cluster: Replicated) -> str:
+    return cluster.owner(next(node for node in NODES if cluster.machines[node].on))
+
+
+def test_no_acknowledged_record_is_missing_however_often_the_owner_loses_its_power(
+    cluster: Replicated,
+) -> None:
+    chance = random.Random(4)
+    records = cluster.start_records()
+    for kill in range(KILLS):
+        owner = any_owner(cluster)
+        heir = OTHER[owner]
+        wait_more(records, chance.randrange(5, 40))
+        cluster.power_cut(owner, some(seed=kill))
+        cluster.wait_in_service(heir, WITHIN_S)
+        wait_more(records)
+        assert cluster.missing(records, heir) == []
+        cluster.start(owner)
+        cluster.wait_whole(heir)
+    records.stop()
+    assert cluster.missing(records, any_owner(cluster)) == []
+    print(
+        f"{KILLS} kills, {len(records.acknowledged())} records, longest wait {records.longest_wait_s():.1f} s"
+    )

@@ -1,0 +1,73 @@
+"""A client whose every acknowledged write must be found again: numbered records through the virtual address.
+
+`python -m tests.machines.records FILE ADDRESS PORT SOURCE` writes one record after the other, each as often
+as it takes to be answered; a number is written to FILE, with the seconds (CLOCK_BOOTTIME) of the answer, once
+"ok" came back. A record that was sent and not answered is sent again, so it may be stored twice.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from itertools import count, pairwise
+from pathlib import Path
+
+from tests.machines.machine import Machine, Process
+
+ANSWER_LIMIT_S = 5.0  # longer than a write may stall; a lost connection ends sooner or later as well
+PAUSE_S = 0.05  # after a failure
+
+
+class Records:
+    """The running writer, and what was acknowledged to it."""
+
+    def __init__(self, vpc: Machine, address: str, port: int, source: str) -> None:
+        self.acknowledged_file = vpc.logs / f"records-{time.monotonic_ns()}.txt"
+        argv = (sys.executable, "-m", "tests.machines.records", str(self.acknowledged_file), address)
+        self._process: Process = vpc.spawn(*argv, str(port), source, log="records.log")
+
+    def acknowledged(self) -> list[int]:
+        """The numbers that were answered with "ok", in order."""
+        return [number for number, _ in self._lines()]
+
+    def longest_wait_s(self) -> float:
+        """The longest time between two answers."""
+        return max((after - before for before, after in pairwise(at for _, at in self._lines())), default=0.0)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.stop()
+
+    def _lines(self) -> list[tuple[int, float]]:
+        if not self.acknowledged_file.exists():
+            return []
+        whole = self.acknowledged_file.read_text().rpartition("\n")[0]
+        return [(int(number), float(at)) for number, at in map(str.split, whole.splitlines())]
+
+
+def missing(acknowledged: list[int], stored: str) -> list[int]:
+    """Which acknowledged numbers the engine's data file lacks."""
+    found = {line.removeprefix("record ") for line in stored.splitlines() if line.startswith("record ")}
+    return [number for number in acknowledged if str(number) not in found]
+
+
+def _write_for_ever(path: Path, address: str, port: int, source: str) -> None:
+    with path.open("a", buffering=1) as acknowledged:
+        for number in count(1):
+            while not _stored(number, address, port, source):
+                time.sleep(PAUSE_S)
+            acknowledged.write(f"{number} {time.clock_gettime(time.CLOCK_BOOTTIME):.6f}\n")
+
+
+def _stored(number: int, address: str, port: int, source: str) -> bool:
+    try:
+        with socket.create_connection((address, port), ANSWER_LIMIT_S, (source, 0)) as connection:
+            connection.sendall(f"record {number}\n".encode())
+            return connection.recv(64).startswith(b"ok ")
+    except OSError:
+        return False  # refused, broken off, no route, or out of time: once more
+
+
+if __name__ == "__main__":
+    _write_for_ever(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])
