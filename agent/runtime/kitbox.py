@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from agent.core.states import Quorum
 from agent.runtime.process import Runner
 from recovery_kits.contract import NOT_REPLICATED, Kit, Replicas, Site, Tools
 from recovery_kits.registry import kits
+
+WARM_UP_PAUSES_S = (2.0, 5.0, 10.0, 30.0)  # after each failure in a row; the last one stays
 
 _log = logging.getLogger(__name__)
 
@@ -89,13 +93,21 @@ class KitBox:
         return self.made
 
     async def warm_up(self) -> None:
-        """Load the AWS client before it is urgent, if a kit will want it."""
+        """Load the AWS client before it is urgent, if a kit will want it; tried until that is done.
+
+        AWS may be away when the agent starts, and back long before a failover.
+        """
         if not any(kit.uses_aws for kit in self.made.values()):
             return
-        try:
-            await self._aws.warm_up()
-        except AwsError as error:
-            _log.warning("AWS can't be used yet: %s", error)
+        for tries in itertools.count():
+            try:
+                await self._aws.warm_up()
+            except AwsError as error:
+                log = _log.info if tries else _log.warning
+                log("AWS can't be used yet: %s", error)
+            else:
+                return
+            await asyncio.sleep(WARM_UP_PAUSES_S[min(tries, len(WARM_UP_PAUSES_S) - 1)])
 
     def close(self) -> None:
         """Let threads go."""

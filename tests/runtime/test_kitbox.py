@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from agent.aws import AwsError, AwsFault, AwsSession
 from agent.config.model import Config
 from agent.core.ids import FOREVER, HierarchyId, Tag
 from agent.core.model import Heartbeat
 from agent.core.states import Quorum
 from agent.runtime.kitbox import KitBox, connect_timeout_ms
+from recovery_kits.generic import GenericKit
 from tests.runtime.inside import ME, read_config, write_config
+from tests.runtime.waiting import on_loop
 
 OTHER = """
 [hierarchy.other]
@@ -60,3 +63,23 @@ def test_a_connection_that_comes_to_nothing_leaves_half_a_grant(
     heartbeat = Heartbeat(interval_ms=dead_after_ms // 8, dead_after_ms=dead_after_ms)
     cluster = replace(config.cluster, quorum=quorum, heartbeat=heartbeat)
     assert connect_timeout_ms(replace(config, cluster=cluster)) == expected_ms
+
+
+@on_loop
+async def test_a_client_that_cannot_be_loaded_when_the_agent_starts_is_loaded_before_it_is_urgent(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = list[str]()
+
+    async def away_at_first(_session: AwsSession) -> None:
+        tries.append("try")
+        if len(tries) < 3:
+            raise AwsError(AwsFault.NETWORK, "instance metadata", "TimedOut", "no answer within 3 s")
+
+    monkeypatch.setattr(AwsSession, "warm_up", away_at_first)
+    monkeypatch.setattr(GenericKit, "uses_aws", True)
+    monkeypatch.setattr("agent.runtime.kitbox.WARM_UP_PAUSES_S", (0.01,))
+    with closing(KitBox(ME, config, tmp_path, no_log)) as box:
+        box.make(config)
+        await box.warm_up()
+    assert len(tries) == 3
