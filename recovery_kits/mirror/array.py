@@ -48,6 +48,7 @@ _NO_CONFIG = "--config=none"
 _NAME_LIMIT = 32  # bytes, of md's
 _BUSY_TRIES, _BUSY_PAUSE_S = 50, 0.1
 _RENEWALS = 3
+_LOOK_S = 10.0  # it takes milliseconds
 
 
 def array_uuid(cluster: str, tag: str) -> UUID:
@@ -61,13 +62,17 @@ class Array:
     def __init__(
         self, device: str, uuid: UUID, disk: str, run: Run, blocking: Blocking, sys_block: Path = SYS_BLOCK
     ) -> None:
-        """`device` is what it appears as, "/dev/md/r0"; `disk` is this node's leg."""
+        """`device` is what it appears as, "/dev/md/r0"; `disk` is this node's leg.
+
+        `blocking` is for what a disk can hold up: changes, too. The state is told beside it.
+        """
         self.device, self.uuid, self.disk = device, uuid, disk
         self._run, self._blocking, self._sys_block = run, blocking, sys_block
+        self._looking = Blocking(f"{device} in sysfs", limit_s=_LOOK_S)
 
     async def state(self) -> ArrayState | None:
         """What the kernel says; None when it doesn't run. Never touches a disk."""
-        return await self._blocking.do(self._read)
+        return await self._looking.do(self._read)
 
     def size_bytes(self) -> int:
         """Of the running array; what a full copy copies."""
@@ -111,7 +116,7 @@ class Array:
 
     async def read_write(self) -> None:
         """Let the running array be written."""
-        state = await self._blocking.do(self._running)
+        state = await self._looking.do(self._running)
         if state.is_read_only:
             await self._mdadm("--readwrite", f"/dev/{state.name}")
         await self._write(f"dev-{_name(self.disk)}/state", "-writemostly")
@@ -184,7 +189,7 @@ class Array:
 
     async def grow(self) -> None:
         """Use all that the smallest leg has; what is new is copied."""
-        state = await self._blocking.do(self._running)
+        state = await self._looking.do(self._running)
         await self._mdadm("--grow", f"/dev/{state.name}", "--size=max")
 
     async def _renew_bitmap(self) -> None:
@@ -192,7 +197,7 @@ class Array:
 
         By two events at least: legs may differ by one for being idle.
         """
-        state, first = await self._blocking.do(self._running), await self._local()
+        state, first = await self._looking.do(self._running), await self._local()
         chunk = f"--bitmap-chunk={first.bitmap.header.chunk_bytes // 1024 if first.bitmap else 64}K"
         leg = first
         for _ in range(_RENEWALS):
@@ -273,7 +278,7 @@ class Array:
         await self._blocking.do(lambda: _write(self._folder() / attribute, words))
 
     async def _manage(self, *argv: str) -> None:
-        state = await self._blocking.do(self._running)
+        state = await self._looking.do(self._running)
         await self._mdadm("--manage", f"/dev/{state.name}", *argv)
 
     async def _mdadm(self, *argv: str) -> None:

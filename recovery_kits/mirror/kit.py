@@ -51,9 +51,11 @@ class MirrorKit(Kit[MirrorParameters]):
     def __init__(self, parameters: MirrorParameters, tools: Tools) -> None:
         super().__init__(parameters, tools)
         self._place = Place.of(parameters, tools)
-        self._blocking = Blocking(f"mirror {tools.tag}", limit_s=_ANSWER_S)
+        # Apart: what hangs on the disk must not keep the array from being changed.
+        self._reading = Blocking(f"reading the disk of {tools.tag}", limit_s=_ANSWER_S)
+        changing = Blocking(f"mirror {tools.tag}", limit_s=_ANSWER_S)
         place = self._place
-        self._array = Array(place.device, place.uuid, place.disk, tools.run, self._blocking)
+        self._array = Array(place.device, place.uuid, place.disk, tools.run, changing)
         self._memory = Memory(tools.site.state_dir / "mirror" / f"{tools.tag}.json")
         self._target = Target(place, self._array, tools, self._look)
         self._controls = Controls(
@@ -205,12 +207,12 @@ class MirrorKit(Kit[MirrorParameters]):
 
     async def _look(self) -> Disk:
         place = self._place
-        reader = DeviceReader(Path(place.disk), self._blocking)
+        reader = DeviceReader(Path(place.disk), self._reading)
         return await disk.look(place.disk, place.uuid, reader, self.tools.run)
 
     async def _local_leg(self) -> Leg:
         """Raises OSError, TimeoutError among them, and Refused."""
-        found = await read_leg(DeviceReader(Path(self._place.disk), self._blocking))
+        found = await read_leg(DeviceReader(Path(self._place.disk), self._reading))
         if isinstance(found, NoLeg):
             raise Refused(f"this node's own disk: {found.why}")
         if found.superblock.array_uuid != self._place.uuid:

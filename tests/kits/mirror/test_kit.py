@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from agent.core.states import Health
 from recovery_kits.contract import KitError, NotAgreed, Site, Tools
 from recovery_kits.mirror import MirrorKit, kit
+from recovery_kits.mirror.array import Array
+from recovery_kits.mirror.blocking import Blocking
 from recovery_kits.mirror.disk import Disk, Holds
 from recovery_kits.mirror.link import Link
 from recovery_kits.mirror.parameters import MirrorParameters
@@ -224,3 +227,18 @@ async def test_a_disk_that_hangs_has_failed_and_is_not_repaired_here(
     with pytest.raises(KitError, match="another node's copy must take over"):
         await world.kit.recover()
     assert world.done == []
+
+
+@on_loop
+async def test_a_disk_that_hangs_never_hides_the_arrays_state(tmp_path: Path) -> None:
+    """Whatever waits for the disk: were it told by the same threads, a hung disk would be "unknown"."""
+    let_go = threading.Event()
+    blocking = Blocking("disk", limit_s=0.01, most=2)
+    array = Array("/dev/md/m", UUID(int=1), "/dev/sdx", Table(), blocking, tmp_path)
+    try:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await blocking.do(let_go.wait)
+        assert await array.state() is None
+    finally:
+        let_go.set()
