@@ -14,6 +14,7 @@ from typing import Any
 from agent.core.ids import Instant
 from recovery_kits.contract import CommandFailed
 from recovery_kits.mirror.array import Array, ArrayState, MemberState
+from recovery_kits.mirror.blocking import Blocking
 from recovery_kits.mirror.chunks import Chunks
 from recovery_kits.mirror.copies import Copies
 from recovery_kits.mirror.leg import Leg, read_leg
@@ -64,6 +65,8 @@ class Keeper:
         self.troubled_ms = 0
         self._stall = Stall(longest_gap_ms=round(3 * POLL_S * 1_000))
         self._dead_since: Instant | None = None
+        self._done_then = 0  # requests answered when the link died
+        self._trying = Blocking(f"the leg of {node}", limit_s=_CONNECT_S, most=2)
         self._lacking_since: Instant | None = None  # its copy isn't whole
         self._reconnected = False  # in the trouble that it has now
         self._retry = Retry()
@@ -75,15 +78,11 @@ class Keeper:
         now = self._hands.clock_ms()
         self._slot = found.slot if found is not None else self._slot
         self.member = _member(found)
-        stalled_ms = self._stall.look(now, *self.link.requests())
+        waiting, done = self.link.requests()
+        stalled_ms = self._stall.look(now, waiting, done)
         if not self.link.heard_all and stalled_ms > self._hands.place.dead_after_ms // 2:
             self.link.dead = True  # as far as can be known: that it died may have been told to nobody
-        if not self.link.dead:
-            self._dead_since = None
-        elif self._dead_since is None:
-            self._dead_since = now
-        dead_ms = 0 if self._dead_since is None else now - self._dead_since + 1
-        self.troubled_ms = max(stalled_ms, dead_ms)
+        self.troubled_ms = max(stalled_ms, self._silent_ms(now, done))
         self._reconnected = self._reconnected and self.troubled_ms > 0
         self._follow_copy(now, state)
         if self.whole is None:
@@ -92,6 +91,17 @@ class Keeper:
             self._lacking_since = None
         elif self._lacking_since is None:
             self._lacking_since = now
+
+    def _silent_ms(self, now: Instant, done: int) -> int:
+        """Since the link died until something is answered again: a new connection alone is no answer.
+
+        Requests that only flush are in no counter while they wait, so a stall needn't be seen.
+        """
+        if self.link.dead:
+            self._dead_since, self._done_then = self._dead_since or now, done
+        elif done > self._done_then:
+            self._dead_since = None
+        return 0 if self._dead_since is None else now - self._dead_since + 1
 
     async def step(self) -> bool:
         """Do what comes next for it; whether that has changed anything."""
@@ -172,6 +182,7 @@ class Keeper:
                     self.afresh = True
                     raise Refused(why)
                 await self.link.reconnect(session)
+            await self._trying.do(self.link.flush)
         self._reconnected = True
         self._hands.log(f"{self.node}: connected again, by {self.link.address}")
 
@@ -196,6 +207,7 @@ class Keeper:
             mine, found = await self._hands.read_local(), await read_leg(session.read)
             what = what_to_copy(mine, found)
             await self.link.connect(session)
+        self._dead_since = None
         if self.full:
             what = FullCopy("an operator wants it")
         try:

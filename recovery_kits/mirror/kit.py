@@ -51,10 +51,11 @@ class MirrorKit(Kit[MirrorParameters]):
     def __init__(self, parameters: MirrorParameters, tools: Tools) -> None:
         super().__init__(parameters, tools)
         self._place = Place.of(parameters, tools)
-        # Apart: what hangs on the disk must not keep the array from being changed.
-        self._reading = Blocking(f"reading the disk of {tools.tag}", limit_s=_ANSWER_S)
-        changing = Blocking(f"mirror {tools.tag}", limit_s=_ANSWER_S)
         place = self._place
+        # Apart: what hangs on the disk must not keep the array from being changed.
+        reading = Blocking(f"reading the disk of {tools.tag}", limit_s=_ANSWER_S)
+        self._read = DeviceReader(Path(place.disk), reading)
+        changing = Blocking(f"mirror {tools.tag}", limit_s=_ANSWER_S)
         self._array = Array(place.device, place.uuid, place.disk, tools.run, changing)
         self._memory = Memory(tools.site.state_dir / "mirror" / f"{tools.tag}.json")
         self._target = Target(place, self._array, tools, self._look)
@@ -115,6 +116,7 @@ class MirrorKit(Kit[MirrorParameters]):
             self._array,
             self.tools,
             self._memory,
+            self._read,
             self._local_leg,
             self.parameters.resync_limit,
         )
@@ -207,12 +209,11 @@ class MirrorKit(Kit[MirrorParameters]):
 
     async def _look(self) -> Disk:
         place = self._place
-        reader = DeviceReader(Path(place.disk), self._reading)
-        return await disk.look(place.disk, place.uuid, reader, self.tools.run)
+        return await disk.look(place.disk, place.uuid, self._read, self.tools.run)
 
     async def _local_leg(self) -> Leg:
         """Raises OSError, TimeoutError among them, and Refused."""
-        found = await read_leg(DeviceReader(Path(self._place.disk), self._reading))
+        found = await read_leg(self._read)
         if isinstance(found, NoLeg):
             raise Refused(f"this node's own disk: {found.why}")
         if found.superblock.array_uuid != self._place.uuid:

@@ -7,6 +7,7 @@ a connection only after the leg behind it was looked at (the caller does that, o
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from ipaddress import ip_address
@@ -97,6 +98,14 @@ class Link:
         self.find()
         if self.index is not None:
             await links.disconnect(self.index)
+
+    def flush(self) -> None:
+        """Have the leg answer a flush; blocks until it does. Raises OSError."""
+        descriptor = os.open(f"/dev/{self.device}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def requests(self) -> tuple[int, int]:
         """How many requests of its device wait for an answer, and how many ever got one."""

@@ -16,16 +16,16 @@ from recovery_kits.contract import Tools
 from recovery_kits.mirror.array import Array, ArrayState
 from recovery_kits.mirror.copies import Copies
 from recovery_kits.mirror.keeper import POLL_S, Hands, Keeper
-from recovery_kits.mirror.leg import Leg
+from recovery_kits.mirror.leg import Leg, Read
 from recovery_kits.mirror.legs import Stall
 from recovery_kits.mirror.link import requests
 from recovery_kits.mirror.links import DeadLinks
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.place import Place
-from recovery_kits.mirror.recognition import Refused
+from recovery_kits.mirror.superblock import SUPERBLOCK_AT, SUPERBLOCK_BYTES
 from recovery_kits.mirror.wishes import Memory
 
-_TRY_S, _STILL_MS = 1.0, 1_000
+_TRY_S = 2.0
 HUNG_MS = 10_000  # a local disk that answers nothing for so long counts as failed
 
 
@@ -43,6 +43,7 @@ class Source:
         array: Array,
         tools: Tools,
         memory: Memory,
+        read_disk: Read,
         read_local: Callable[[], Awaitable[Leg]],
         resync_limit: int,
     ) -> None:
@@ -62,9 +63,8 @@ class Source:
         )
         self.keepers: Mapping[str, Keeper] = {node: Keeper(node, hands) for node in place.peers}
         self._disk_stall = Stall(longest_gap_ms=round(3 * POLL_S * 1_000))
-        self._mirror_stall = Stall(longest_gap_ms=round(3 * POLL_S * 1_000))
         self._unanswered_ms = 0  # for how long the disk hasn't answered our own reading
-        self._read_local = read_local
+        self._read_disk = read_disk
         self.state: ArrayState | None = None  # as it was seen last
         self._disk_name = place.disk_name
         self._looking = asyncio.Lock()
@@ -117,23 +117,21 @@ class Source:
             await self._look()
 
     async def _try_disk(self) -> None:
-        """Read from the disk when the mirror stands still: a flush that hangs is in none of its counters."""
+        """Read from the disk now and then: a flush that hangs is in none of its counters."""
         while True:
-            await asyncio.sleep(_TRY_S)
-            if self._mirror_stall.ms < _STILL_MS:
-                continue
             began = clock_ms()
             while not await self._answers():
                 self._unanswered_ms = clock_ms() - began
                 await asyncio.sleep(_TRY_S)
             self._unanswered_ms = 0
+            await asyncio.sleep(_TRY_S)
 
     async def _answers(self) -> bool:
         try:
-            await self._read_local()
+            await self._read_disk(SUPERBLOCK_AT, SUPERBLOCK_BYTES)
         except TimeoutError:
             return False
-        except (OSError, Refused):  # md is told the same, and acts on it
+        except OSError:  # md is told the same, and acts on it
             pass
         return True
 
@@ -150,7 +148,6 @@ class Source:
                 return  # quick_check tells
             self.state = state
             self._disk_stall.look(clock_ms(), *requests(self._disk_name))
-            self._mirror_stall.look(clock_ms(), *requests(state.name))
             for keeper in self.keepers.values():
                 keeper.look(state)
             self._say()

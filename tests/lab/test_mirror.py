@@ -155,6 +155,22 @@ def test_a_full_resync_copies_everything(calm: MirrorLab) -> None:
     assert resync["bytes"] > SIZE_BYTES * 3 // 4
 
 
+def test_a_target_whose_disk_hangs_is_gone_on_without(calm: MirrorLab) -> None:
+    disk = calm.lab.guests[TARGET].data
+    with calm.writing(SOURCE) as writes:
+        try:
+            disk.trouble(Trouble.HANG)
+            calm.wait_leg(SOURCE, "dropped", "unreachable")
+            writes.go_on()
+        finally:
+            disk.trouble(Trouble.NONE)
+        resync = calm.wait_leg(SOURCE, "in-sync")["last_resync"]
+        writes.go_on()
+    assert resync["kind"] == "union"
+    calm.control(SOURCE, "verify")
+    assert calm.job(SOURCE)["text"] == "the copies are the same"
+
+
 def test_a_disk_that_hangs_is_told_and_holds_up_nobody_who_asks(calm: MirrorLab) -> None:
     disk, guest = calm.lab.guests[SOURCE].data, calm.lab.guests[SOURCE]
     try:

@@ -69,7 +69,7 @@ class World:
         self.index: int | None = 0
         self.dead, self.heard_all, self.address = False, True, "10.0.6.4"
         self.cut = asyncio.Event()
-        self.fail_hangs = False
+        self.fail_hangs = self.deaf = False
         hands = Hands(
             place=PLACE,
             array=self,  # type: ignore[arg-type]
@@ -107,6 +107,9 @@ class World:
     async def reconnect(self, _session: object) -> None:
         self.dead, self.heard_all = False, True
         self.done.append("reconnect")
+
+    def flush(self) -> None:
+        self.answered += not self.deaf
 
     async def disconnect(self) -> None:
         self.done.append("disconnect")
@@ -196,6 +199,15 @@ async def test_a_dead_link_gets_another_connection_and_the_copy_goes_on_counting
         world.answered += 1
         await world.live(20)
         assert world.copies.counted("db-02") is Counted.YES
+
+
+@on_loop
+async def test_a_leg_that_takes_connections_and_answers_nothing_is_detached(world: World) -> None:
+    world.image, world.deaf = DiskLeg().image(), True
+    async with healthy(world):
+        world.dead = True
+        await world.live(30)  # nothing of what waits is in the device's counters
+        assert world.done[:4] == ["reconnect", "fail nbd0", "disconnect", "remove nbd0"]
 
 
 @on_loop
