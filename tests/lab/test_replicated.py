@@ -12,7 +12,7 @@ from tests.lab.disk import some
 from tests.lab.replicated import WITHIN_S, Replicated
 from tests.machines.machine import wait_until
 from tests.machines.records import Records
-from tests.machines.reference import NODES
+from tests.machines.reference import HIERARCHY, NODES
 
 pytestmark = pytest.mark.cluster
 
@@ -58,3 +58,32 @@ def test_no_acknowledged_record_is_missing_however_often_the_owner_loses_its_pow
     print(
         f"{KILLS} kills, {len(records.acknowledged())} records, longest wait {records.longest_wait_s():.1f} s"
     )
+
+
+def test_parted_nodes_go_on_with_one_copy_and_are_the_same_again_when_they_meet(cluster: Replicated) -> None:
+    owner = any_owner(cluster)
+    other = OTHER[owner]
+    records = cluster.start_records()
+    cluster.network.part(*NODES)
+    cluster.wait_until(
+        lambda: cluster.hierarchy(owner).in_sync == [owner], WITHIN_S, f"{owner} goes on without {other}"
+    )
+    wait_more(records)
+    assert not cluster.in_service(other)
+    assert cluster.owner(other) == owner
+    cluster.network.heal()
+    cluster.wait_whole(owner)
+    records.stop()
+    assert cluster.missing(records, owner) == []
+    leg, size = cluster.mirror(owner).leg(other), cluster.machines[owner].data.image.stat().st_size
+    assert leg is not None
+    assert leg.last_resync is not None
+    assert leg.last_resync.kind == "union"
+    assert leg.last_resync.bytes < size // 2
+    print(f"{leg.last_resync.bytes} of {size} bytes copied, longest wait {records.longest_wait_s():.1f} s")
+
+    cluster.api(owner).take_out_of_service(HIERARCHY)
+    cluster.wait_until(lambda: cluster.hierarchy(owner).owner is None, WITHIN_S, "it is out of service")
+    for node in NODES:
+        cluster.power_off(node)
+    assert cluster.differing_chunks() == []
