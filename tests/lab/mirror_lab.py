@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recovery_kits.mirror.superblock import SUPERBLOCK_AT, SUPERBLOCK_BYTES, NoLeg, parse_superblock
+from recovery_kits.mirror.leg import Leg, read_leg
 from tests.lab.disk import Keep, everything
 from tests.lab.guest import Spawned
 from tests.lab.lab import VmLab
@@ -173,16 +175,39 @@ def differences(lab: VmLab) -> int:
     return sum(a != b for a, b in zip(first, second, strict=True))
 
 
+def events(lab: VmLab, node: str) -> int:
+    """How many changes of the array's state a node's leg has seen; the guest may run."""
+    return _leg(lab.disk(node)).superblock.events
+
+
+def cleared(lab: VmLab) -> int:
+    """The event at which bits were cleared last, as far as every node's leg tells.
+
+    md writes it down some seconds after a write. A leg that takes over before is behind, and what the other
+    one lacks can't be told from its bitmap.
+    """
+    found = [_leg(lab.disk(node)).bitmap for node in lab.nodes]
+    return min(bitmap.header.events_cleared if bitmap is not None else 0 for bitmap in found)
+
+
+def _leg(image: Path) -> Leg:
+    async def read(offset: int, length: int) -> bytes:
+        return os.pread(file.fileno(), length, offset)
+
+    with image.open("rb") as file:
+        leg = asyncio.run(read_leg(read))
+    assert isinstance(leg, Leg), leg
+    return leg
+
+
 def holds(image: Path, pattern: bytes) -> bool:
     """Whether a disk has these bytes anywhere."""
     return pattern in image.read_bytes()
 
 
 def _data(image: Path) -> Iterator[bytes]:
+    leg = _leg(image).superblock
     with image.open("rb") as file:
-        file.seek(SUPERBLOCK_AT)
-        leg = parse_superblock(file.read(SUPERBLOCK_BYTES))
-        assert not isinstance(leg, NoLeg), leg
         file.seek(leg.data_offset_bytes)
         for at in range(0, leg.size_bytes, _BLOCK):
             yield file.read(min(_BLOCK, leg.size_bytes - at))

@@ -8,7 +8,16 @@ import pytest
 
 from tests.lab.disk import Trouble, nothing, some
 from tests.lab.lab import VmLab
-from tests.lab.mirror_lab import DEAD_AFTER_MS, MOUNT, MirrorLab, differences, holds, shut_down
+from tests.lab.mirror_lab import (
+    DEAD_AFTER_MS,
+    MOUNT,
+    MirrorLab,
+    cleared,
+    differences,
+    events,
+    holds,
+    shut_down,
+)
 from tests.machines.machine import wait_until
 
 pytestmark = pytest.mark.cluster
@@ -214,7 +223,9 @@ def quick_check(mirror: MirrorLab) -> str:
 
 def test_a_source_that_nobody_followed_loses_what_it_wrote_alone(calm: MirrorLab) -> None:
     source, target = calm.lab.guests[SOURCE], calm.lab.guests[TARGET]
+    before = events(calm.lab, SOURCE)
     source.shell(f"echo kept >{MOUNT}/kept; sync {MOUNT}/kept")
+    wait_until(lambda: cleared(calm.lab) >= before, 90, "both legs tell that bits were cleared", every_s=1)
     calm.lab.cut(SOURCE)
     calm.wait_leg(SOURCE, "dropped", "unreachable")
     source.shell(f"yes '{ALONE.decode()}' | head -c 8M >{MOUNT}/alone; sync {MOUNT}/alone")
