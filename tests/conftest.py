@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Generator
+from typing import Any
 
 import pytest
+
+from tests.logs import LOGS
 
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: those of the
 # tests that send it would never end.
@@ -26,3 +30,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and os.environ.get("KAGE_NO_SKIPS") and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show a failed test's logs with it."""
+    report = yield
+    if report.failed:
+        for node in item.listchain():
+            if LOGS in node.stash:
+                report.sections.append(("the machines' logs", node.stash[LOGS]()))
+    return report

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from agent.api.errors import ApiError
 from tests.cluster.cluster import Cluster
+from tests.logs import LOGS
 from tests.machines.settings import Settings
-
-LOGS = pytest.StashKey[Callable[[], str]]()
 
 
 class _Kept:
@@ -29,7 +27,7 @@ class _Kept:
         cluster = self._cluster = Cluster(settings).__enter__()
         self._settings = settings
         cluster.start()
-        cluster.wait_in_service("db-01", 60)
+        cluster.begin_on("db-01")
         cluster.wait_eligible("db-02")
         cluster.wait_connected()
         return cluster
@@ -52,7 +50,7 @@ def _is_as_new(cluster: Cluster) -> bool:
         return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # what comes after has the machine for itself
 def _kept() -> Iterator[_Kept]:
     kept = _Kept()
     yield kept
@@ -72,14 +70,3 @@ def dark(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     with Cluster(getattr(request, "param", {})) as cluster:
         request.node.stash[LOGS] = cluster.log_tails
         yield cluster
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[Any]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show a failed test's logs with it."""
-    report = yield
-    if report.failed and LOGS in item.stash:
-        report.sections.append(("the cluster's logs", item.stash[LOGS]()))
-    return report

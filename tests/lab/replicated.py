@@ -52,11 +52,13 @@ class Replicated(VmCluster):
     def create(self, first: str) -> None:
         """What `kage mirror create` does, asked of the API: the command itself takes a while in a guest."""
         api = self.api(first)
-        self.wait_until(
-            lambda: api.ask_mirror(TAG, "create", {"node": first, "mkfs": "ext4"}), WITHIN_S, "it is created"
-        )
+        made = {"node": first, "mkfs": "ext4"}
+        self.wait_until(lambda: api.ask_mirror(TAG, "create", made).accepted, WITHIN_S, "it may be created")
         self.wait_until(lambda: self._created(first), WITHIN_S, "the filesystem is made")
-        api.ask_mirror(TAG, "begin", {"node": first})
+        # Refused as long as it finds out what runs there.
+        self.wait_until(
+            lambda: api.ask_mirror(TAG, "begin", {"node": first}).accepted, WITHIN_S, "it may begin"
+        )
 
     def mirror(self, node: str) -> MirrorReport:
         """The mirror as a node sees it."""

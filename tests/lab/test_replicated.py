@@ -10,6 +10,7 @@ import pytest
 
 from tests.lab.disk import some
 from tests.lab.replicated import WITHIN_S, Replicated
+from tests.logs import LOGS
 from tests.machines.machine import wait_until
 from tests.machines.records import Records
 from tests.machines.reference import HIERARCHY, NODES
@@ -21,9 +22,10 @@ OTHER = dict(zip(NODES, reversed(NODES), strict=True))
 
 
 @pytest.fixture(scope="module")
-def cluster(built: None) -> Iterator[Replicated]:
+def cluster(built: None, request: pytest.FixtureRequest) -> Iterator[Replicated]:
     """In service, both copies whole; each test leaves it so."""
     with Replicated() as cluster:
+        request.node.stash[LOGS] = cluster.log_tails
         cluster.begin()
         yield cluster
 

@@ -219,13 +219,24 @@ class ReferenceCluster(ABC, Generic[M]):
             except ApiError:
                 return False
 
-        machine.wait_until(holds, within_s, what, self.LOOK_EVERY_S)
+        try:
+            machine.wait_until(holds, within_s, what, self.LOOK_EVERY_S)
+        except machine.TimedOut as exc:
+            raise machine.TimedOut(f"{exc}; {'; '.join(self._told(node) for node in NODES)}") from None
 
     def wait_in_service(self, node: str, within_s: float = 30.0, hierarchy: str = HIERARCHY) -> None:
         """Return once the whole hierarchy is in service on the node."""
         self.wait_until(
             lambda: self.in_service(node, hierarchy), within_s, f"{hierarchy} in service on {node}"
         )
+
+    def _told(self, node: str) -> str:
+        """What a node last told of itself, in a line."""
+        try:
+            told = [f"{each.kind} {each.text}" for each in self.events(node, limit=5)]
+        except ApiError as exc:
+            return f"{node}: {exc}"
+        return f"{node}: {' | '.join(told)}"
 
     def log_tails(self, lines: int = 40) -> str:
         """The ends of all logs, for people who look for what went wrong."""
