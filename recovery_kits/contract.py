@@ -73,6 +73,18 @@ class Finding:
     remedy: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Permission:
+    """A statement of the IAM policy that a node's role needs for one resource of one kit."""
+
+    why: str  # the statement's id: letters and digits only, e.g. "RouteVip"
+    actions: tuple[str, ...]  # "ec2:ReplaceRoute"
+    # ARNs, in which {partition}, {region} and {account} stand for the cluster's own; "*" only where the
+    # action knows no resources, as most of EC2's Describe… do.
+    resources: tuple[str, ...] = ("*",)
+    conditions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # operator -> key -> value
+
+
 class Run(Protocol):
     """Runs a command to its end in a process group of its own.
 
@@ -134,6 +146,10 @@ class Identity(Protocol):
     def region(self) -> str:
         """Such as "ap-northeast-1"."""
 
+    @property
+    def availability_zone(self) -> str:
+        """Such as "ap-northeast-1a"."""
+
     def interface(self, device: str) -> str:
         """The ENI id behind a device name such as "eth0"; raises agent.aws.AwsError if unknown."""
 
@@ -144,6 +160,14 @@ class Aws(Protocol):
     @property
     def ec2(self) -> Ec2:
         """EC2, in this machine's region."""
+
+    async def call(
+        self, service: Any, operation: str, *, authority: Authority | None = None, **parameters: Any
+    ) -> dict[str, Any]:
+        """Another service's operation, e.g. "route53", "list_resource_record_sets"; otherwise as `Ec2`.
+
+        `authority` is needed for what changes something in "ec2", "route53" or "elbv2".
+        """
 
     async def identity(self) -> Identity:
         """This machine's identity; raises agent.aws.AwsError when IMDS can't be reached."""
@@ -231,6 +255,11 @@ class Kit(ABC, Generic[P]):
     def can_recover(cls, parameters: P) -> bool:  # noqa: ARG003 (most kits always can)
         """False where nothing can repair it in place: `recover` isn't called, a failure is a failover."""
         return True
+
+    @classmethod
+    def permissions(cls, parameters: P) -> Sequence[Permission]:  # noqa: ARG003 (most kits need none)
+        """What AWS must allow the node's role for it: for `validate` and every action, nothing else."""
+        return ()
 
     @abstractmethod
     async def restore(self) -> None:

@@ -96,8 +96,9 @@ class Client:
         guard: Guard | None = self._thread.guard
         if guard is not None:
             guard()
-            assert isinstance(request.body, str), "EC2's parameters are a form"
-            body = GuardedBody(request.body.encode(), guard)
+            sent = request.body.encode() if isinstance(request.body, str) else request.body
+            assert isinstance(sent, bytes | bytearray), "what changes something has parameters"
+            body = GuardedBody(bytes(sent), guard)
             request.body = body  # type: ignore[assignment]  # urllib3 takes whatever can be iterated over
 
 

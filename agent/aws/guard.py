@@ -2,8 +2,8 @@
 
 Names are resolved, a connection is made and TLS is agreed on after botocore's last event; that may take
 seconds, for nothing bounds slow DNS. So the authority is asked twice: before any of this, and again when
-the head of the request is out and its body is wanted. A request without its body is none: EC2 reads the
-operation from there.
+the head of the request is out and its body is wanted. A request without its body is none: EC2 and the load
+balancers read the operation from there, Route 53 the changes.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ Its invariants:
 - at most THREADS calls are under way, and who finds no free slot in time is told so;
 - a client is made once: whoever needs it while it is being made waits for the same thread;
 - nothing is retried here: who calls knows whether it still may act;
-- what changes something in EC2 is sent by an authority only, asked again when the thread gets to it:
-  its caller may have given up long ago, and another node may have taken over.
+- what changes something that stands for who runs a hierarchy is sent by an authority only, asked again
+  when the thread gets to it: its caller may have given up long ago, and another node may have taken over.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from agent.aws.client import Client
 
 T = TypeVar("T")
-Service = Literal["ec2", "dynamodb", "s3"]
+Service = Literal["ec2", "route53", "elbv2", "dynamodb", "s3", "sts", "sns", "ses", "cloudwatch"]
+BY_AUTHORITY = frozenset({"ec2", "route53", "elbv2"})  # what stands for who runs a hierarchy lives there
 THREADS = 16  # also the pooled connections: as many route tables can be changed at once
 GRACE_S = 0.5  # what a call may take beyond its connect and read time-outs
 LOAD_LIMIT_S = 20.0  # loading botocore takes 0.5 s on an idle machine
 METADATA_TIMEOUT_S = 1.0  # each request: it is answered on the same host
 METADATA_LIMIT_S = 3.0
-READING = ("describe_", "get_")  # how EC2's operations begin that change nothing
+READING = ("describe_", "get_", "list_", "search_")  # how operations begin that change nothing
 
 
 class AwsSession:
@@ -78,8 +79,11 @@ class AwsSession:
     async def call(
         self, service: Service, operation: str, *, authority: Authority | None = None, **parameters: Any
     ) -> dict[str, Any]:
-        """Call e.g. "put_item" once; raises AwsError. A streamed "Body" comes as bytes (see Client.call)."""
-        if service == "ec2" and authority is None and not operation.startswith(READING):
+        """Call e.g. "put_item" once; raises AwsError. See recovery_kits.contract.Aws.
+
+        A streamed "Body" comes as bytes (see Client.call).
+        """
+        if service in BY_AUTHORITY and authority is None and not operation.startswith(READING):
             raise TypeError(f"{operation} changes something: name the authority by which it is sent")
         client = await self.load(service)
         limit_s = self._connect_s + self._read_s + GRACE_S

@@ -12,23 +12,20 @@ Its invariants:
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
 from agent.aws import AwsError, AwsFault
 from agent.config.errors import BadParameter
-from recovery_kits.contract import Check, Finding, Kit
+from recovery_kits.contract import Check, Finding, Kit, Permission
+from recovery_kits.patience import patiently
 from recovery_kits.route.advice import interface_findings, missing_table
 from recovery_kits.route.tables import Table, destination_parameter, read_tables
 
-T = TypeVar("T")
-TRIES = 3  # of a call that is throttled or gets no answer; after that nobody could tell
-BACKOFF_S = 0.2  # doubles from try to try; the pause is random below it
 SETTLE_S = (0.0, 0.3, 0.6)  # waits before each reading back: EC2 may show a change late
 TableId = Annotated[str, Meta(pattern=r"^rtb-[0-9a-f]{8,17}\Z", examples=["rtb-0123456789abcdef0"])]
 InterfaceId = Annotated[str, Meta(pattern=r"^eni-[0-9a-f]{8,17}\Z", examples=["eni-0123456789abcdef0"])]
@@ -69,6 +66,19 @@ class RouteKit(Kit[RouteParameters]):
     summary = "VPC routes that lead a virtual IP to this node"
     Parameters: ClassVar[type[Any]] = RouteParameters
     default_check_interval_ms = 30_000  # at most two Describe calls a minute
+
+    @classmethod
+    def permissions(cls, parameters: RouteParameters) -> tuple[Permission, ...]:
+        """Change these tables' routes; see tables and interfaces."""
+        arn = "arn:{partition}:ec2:{region}:{account}:route-table/"
+        return (
+            Permission(
+                why="MoveRoutes",
+                actions=("ec2:CreateRoute", "ec2:ReplaceRoute"),
+                resources=tuple(arn + table for table in parameters.route_tables),
+            ),
+            Permission(why="SeeRoutes", actions=("ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables")),
+        )
 
     async def restore(self) -> None:
         """Create or replace the route in every table, and read back that all lead here.
@@ -181,18 +191,6 @@ class RouteKit(Kit[RouteParameters]):
             for table in self.parameters.route_tables
         }
         return {table: why for table, why in reasons.items() if why}
-
-
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Call up to TRIES times while nobody answers, with random pauses between; raises the last AwsError."""
-    for attempt in range(TRIES - 1):
-        try:
-            return await call()
-        except AwsError as error:
-            if not error.passing:
-                raise
-        await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))  # noqa: S311 (jitter)
-    return await call()
 
 
 def _no_such_route(error: AwsError) -> bool:
