@@ -49,7 +49,7 @@ class NoticeLog:
         self._unwritten: deque[LoggedNotice] = deque(maxlen=KEPT)
         self._lines_in_file = 0
         self._complaint = ""  # not empty: the file lacks something
-        self._disk = Disk("notices", DISK_LIMIT_S)
+        self._disk = Disk(DISK_LIMIT_S)
         self._one_at_a_time = asyncio.Lock()
 
     def add(self, notice: Notice) -> None:

@@ -37,7 +37,7 @@ class Reloader:
     def __init__(self, agent: Agent) -> None:
         self._agent, self._source = agent, agent.config.source
         self.loaded_time = time.time()  # of the configuration in force
-        self._disk = Disk("configuration", READ_LIMIT_S)
+        self._disk = Disk(READ_LIMIT_S)
         self._one_at_a_time = asyncio.Lock()
 
     async def reload(self) -> Reloaded:

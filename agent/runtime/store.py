@@ -42,7 +42,7 @@ class Store:
 
     def __init__(self, path: Path, *, limit_s: float = SAVE_LIMIT_S) -> None:
         self._path = path
-        self._disk = Disk("store", limit_s)
+        self._disk = Disk(limit_s)
         self._connection: sqlite3.Connection | None = None
 
     async def load(self) -> Loaded:

@@ -23,8 +23,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid5
 
+from recovery_kits.blocking import Blocking
 from recovery_kits.contract import Run
-from recovery_kits.mirror.blocking import Blocking
 from recovery_kits.mirror.chunks import Chunks
 from recovery_kits.mirror.leg import DeviceReader, Leg, read_leg
 from recovery_kits.mirror.superblock import Feature, Instead, NoLeg

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from agent.core.ids import Instant
+from recovery_kits.blocking import Blocking
 from recovery_kits.contract import CommandFailed
 from recovery_kits.mirror.array import Array, ArrayState, MemberState
-from recovery_kits.mirror.blocking import Blocking
 from recovery_kits.mirror.chunks import Chunks
 from recovery_kits.mirror.copies import Copies
 from recovery_kits.mirror.leg import Leg, read_leg

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recovery_kits.blocking import Blocking
 from recovery_kits.contract import Check, CommandFailed, Finding, Kit, NotAgreed, Tools
 from recovery_kits.mirror import disk, validation
 from recovery_kits.mirror.array import Array, ArrayState
-from recovery_kits.mirror.blocking import Blocking
 from recovery_kits.mirror.control import Controls
 from recovery_kits.mirror.creation import Occupied
 from recovery_kits.mirror.disk import Disk, Holds
@@ -53,7 +53,7 @@ class MirrorKit(Kit[MirrorParameters]):
         self._place = Place.of(parameters, tools)
         place = self._place
         # Apart: what hangs on the disk must not keep the array from being changed.
-        reading = Blocking(f"reading the disk of {tools.tag}", limit_s=_ANSWER_S)
+        reading = Blocking(f"the disk of {tools.tag}", limit_s=_ANSWER_S)
         self._read = DeviceReader(Path(place.disk), reading)
         changing = Blocking(f"mirror {tools.tag}", limit_s=_ANSWER_S)
         self._array = Array(place.device, place.uuid, place.disk, tools.run, changing)

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from recovery_kits.blocking import Blocking
 from recovery_kits.mirror.bitmap import HEADER_BYTES, Bitmap, parse_header
-from recovery_kits.mirror.blocking import Blocking
 from recovery_kits.mirror.chunks import Chunks
 from recovery_kits.mirror.superblock import (
     SUPERBLOCK_AT,

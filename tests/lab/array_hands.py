@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.runtime.process import Runner
+from recovery_kits.blocking import Blocking
 from recovery_kits.contract import CommandFailed
 from recovery_kits.mirror.array import Array, ArrayState, array_uuid
-from recovery_kits.mirror.blocking import Blocking
 from recovery_kits.mirror.chunks import Chunks
 from recovery_kits.mirror.leg import DeviceReader, Leg, read_leg
 from recovery_kits.mirror.rejoin import FullCopy, union

@@ -16,7 +16,7 @@ from tests.runtime.waiting import on_loop, until
 
 @on_loop
 async def test_work_is_done_in_the_order_in_which_it_was_asked_for() -> None:
-    disk, done, first = Disk("test", 10), list[int](), threading.Event()
+    disk, done, first = Disk(10), list[int](), threading.Event()
 
     def work(number: int) -> None:
         if number == 0:
@@ -32,7 +32,7 @@ async def test_work_is_done_in_the_order_in_which_it_was_asked_for() -> None:
 
 @on_loop
 async def test_what_the_work_raises_is_raised() -> None:
-    disk = Disk("test", 10)
+    disk = Disk(10)
 
     def work() -> None:
         raise TimeoutError(110, "NFS server not responding")
@@ -44,19 +44,19 @@ async def test_what_the_work_raises_is_raised() -> None:
 
 @on_loop
 async def test_a_hanging_disk_is_told_in_time_and_then_at_once_until_it_is_back() -> None:
-    disk, back = Disk("test", 0.05), threading.Event()
+    disk, back = Disk(0.05), threading.Event()
     with pytest.raises(OSError, match=r"didn't answer within 0\.05 s"):
         await disk.do(lambda: back.wait(30))
-    with pytest.raises(OSError, match="hasn't answered an earlier access"):
+    with pytest.raises(OSError, match="hasn't answered earlier accesses"):
         await disk.do(lambda: pytest.fail("it must not be tried"))
     back.set()
-    await until(lambda: disk._last is not None and disk._last.done())
+    await until(lambda: not disk.under_way)
     assert await disk.do(lambda: 7) == 7
 
 
 @on_loop
 async def test_giving_up_the_wait_does_not_let_others_in_beside_it() -> None:
-    disk, begun, back = Disk("test", 10), threading.Event(), threading.Event()
+    disk, begun, back = Disk(10), threading.Event(), threading.Event()
 
     def work() -> None:
         begun.set()
@@ -80,7 +80,7 @@ async def test_a_machine_out_of_threads_is_an_oserror(monkeypatch: pytest.Monkey
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         with pytest.raises(OSError, match="can't start new thread"):
-            await Disk("test", 10).do(lambda: None)
+            await Disk(10).do(lambda: None)
 
 
 def test_a_process_ends_while_its_disk_hangs() -> None:
@@ -89,7 +89,7 @@ import asyncio, threading
 from agent.runtime.disk import Disk
 async def main():
     try:
-        await Disk("test", 0.05).do(threading.Event().wait)
+        await Disk(0.05).do(threading.Event().wait)
     except OSError as error:
         print(error.strerror)
 asyncio.run(main())

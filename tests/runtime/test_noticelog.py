@@ -170,7 +170,7 @@ async def test_a_hanging_disk_holds_nobody_up(tmp_path: Path, monkeypatch: pytes
     await log.flush()
     assert len(log.newest(9)) == 2
     back.set()
-    await until(lambda: log._disk._last is not None and log._disk._last.done())
+    await until(lambda: not log._disk.under_way)
     await log.flush()
     assert [each.notice.text for each in (await opened(tmp_path / "events.jsonl")).all()] == ["1", "2"]
 

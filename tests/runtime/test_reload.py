@@ -117,7 +117,7 @@ async def test_a_disk_that_hangs_refuses_the_reload_in_time(
         assert "the disk didn't answer within 0.05 s" in (await reloader.reload()).text
         await reloader.changed()
         back.set()
-        await until(lambda: reloader._disk._last is not None and reloader._disk._last.done())
+        await until(lambda: not reloader._disk.under_way)
         assert (await reloader.reload()).accepted
 
 

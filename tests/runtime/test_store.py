@@ -170,11 +170,11 @@ async def test_a_hanging_disk_is_told_in_time_and_at_once_until_it_is_back(
     with pytest.raises(StoreError, match=r"state.db: the disk didn't answer within 0.1 s"):
         await store.save(durable(2), "boot")
     for _ in range(3):
-        with pytest.raises(StoreError, match="hasn't answered an earlier access"):
+        with pytest.raises(StoreError, match="hasn't answered earlier accesses"):
             await store.save(durable(3), "boot")
     assert len(begun) == 1
     back.set()
-    await until(lambda: store._disk._last is not None and store._disk._last.done())
+    await until(lambda: not store._disk.under_way)
     await store.save(durable(4), "boot")
     assert (await store.load()).durable == durable(4)
     await store.close()

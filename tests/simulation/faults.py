@@ -66,7 +66,7 @@ class Faults:
         world = self._world
         world.network.heal()
         world.arbiter.heal()
-        world.bad_kits = 0.0
+        world.kits.bad = 0.0
         for machine in world.machines.values():
             machine.disk_full, machine.persist_ms, machine.slow = False, world.options.persist_ms, 1
             machine.asleep_until = min(machine.asleep_until, world.now)
@@ -115,7 +115,7 @@ class Faults:
 
     def kits(self, fault: Fault) -> None:
         """They fail, hang, aren't answered; or are well; or slow on one node."""
-        self._world.bad_kits = max(0.0, fault.dice - 0.7)
+        self._world.kits.bad = max(0.0, fault.dice - 0.7)
         self._world.machines[fault.node].slow = 1 + int(fault.dice * 40) % 20
 
     def breaks(self, fault: Fault) -> None:

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 from agent.core.authority.contract import Standing
 from agent.core.authority.quorum import QuorumBased
+from agent.core.effects import Durable
 from agent.core.ids import HierarchyId, NodeId
+from agent.core.messages import Register
+from agent.core.model import Cluster
 from tests.simulation.machine import Agent, Machine
 
 if TYPE_CHECKING:
@@ -84,3 +87,9 @@ class Mirror:
             return False
         paths = (path.name for path in world.cluster.paths)
         return any((p, me, leg) not in cuts and (p, leg, me) not in cuts for p in paths)
+
+
+def all_in_sync(cluster: Cluster) -> Durable:
+    """What an operator began with: every copy is whole."""
+    registers = (Register(hierarchy=each.name, in_sync=each.nodes) for each in cluster.hierarchies)
+    return Durable(registers=tuple(registers))

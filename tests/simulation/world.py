@@ -15,7 +15,6 @@ from agent.core.authority.contract import Standing
 from agent.core.effects import (
     AskArbiter,
     CancelAction,
-    Durable,
     Effect,
     Fence,
     FenceMyself,
@@ -30,7 +29,6 @@ from agent.core.effects import (
     StartAction,
 )
 from agent.core.events import (
-    ActionFinished,
     CommandGiven,
     Event,
     FencingEnded,
@@ -41,16 +39,15 @@ from agent.core.events import (
     Stopping,
     Tick,
 )
-from agent.core.ids import ActionId, HierarchyId, NodeId, RequestId
-from agent.core.messages import Command, Register
-from agent.core.model import Cluster
+from agent.core.ids import HierarchyId, NodeId, RequestId
+from agent.core.messages import Command
 from agent.core.node import Node
-from agent.core.states import Action, Outcome
 from tests.simulation.arbiter import Arbiter
 from tests.simulation.checkers import Checkers
+from tests.simulation.kits import Kits
 from tests.simulation.lifeline import Lifeline
 from tests.simulation.machine import Agent, Machine, Session
-from tests.simulation.mirror import Mirror
+from tests.simulation.mirror import Mirror, all_in_sync
 from tests.simulation.network import Network
 from tests.simulation.options import Options
 
@@ -71,19 +68,19 @@ class World:
         self.network = Network(self, self._random)
         self.arbiter = Arbiter(self, self._random)
         self.mirrors = {each.name: Mirror(self, each.name) for each in self.cluster.hierarchies}
+        self.kits = Kits(self, self._random)
         self.lifeline = Lifeline(self)
         self.checkers = Checkers(self)
         self.counts = Counter[str]()  # what happened, to see what a run was worth
         self.notices: list[tuple[int, NodeId, Notice]] = []
         self.lives, self.requests = 0, 0
-        self.bad_kits = 0.0  # share of actions that fail, hang, or that nobody answers
         self._agenda: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
         for name in self.machines:
             self.at(self._random.randrange(options.grant_ms), self.start, name)
         if options.mirrored:
             for machine in self.machines.values():
-                machine.disk = _all_in_sync(options.cluster)
+                machine.disk = all_in_sync(options.cluster)
             for mirror in self.mirrors.values():
                 self.at(options.grant_ms, mirror.turn)
 
@@ -290,11 +287,9 @@ class World:
             case Fence(node):
                 self._fence(machine, agent, node)
             case StartAction():
-                self._act(machine, agent, effect)
+                self.kits.act(machine, agent, effect)
             case CancelAction(action):
-                self.deliver_to(
-                    machine, agent, 1, self._end, machine, agent, action, Outcome.CANCELLED, False
-                )
+                self.kits.cancel(machine, agent, action)
             case FenceMyself():
                 self.die(machine, "the agent itself")
             case Notify(notice):
@@ -343,41 +338,6 @@ class World:
         for register in persist.durable.registers:
             self.checkers.recorded(register)
 
-    def _act(self, machine: Machine, agent: Agent, start: StartAction) -> None:
-        agent.actions[start.id] = start
-        if start.action in {Action.RESTORE, Action.RECOVER}:
-            self.checkers.starts(machine, agent, start)
-            machine.occupied.setdefault(start.hierarchy, set()).add(start.tag)
-            if start.action is Action.RESTORE and start.tag not in machine.working:
-                self.mirrors[start.hierarchy].mount(machine)
-        if start.action is not Action.CHECK:
-            machine.working.discard(start.tag)
-        dice, takes_ms = self._random.random(), max(1, start.limit_ms // 400) * machine.slow
-        outcome: Outcome | None = None
-        if dice < self.bad_kits / 3:
-            outcome = Outcome.FAILED
-        elif dice < self.bad_kits * 2 / 3 or takes_ms > start.limit_ms:
-            outcome, takes_ms = Outcome.TIMED_OUT, start.limit_ms
-        elif dice < self.bad_kits and start.action not in {Action.REMOVE, Action.FORCE_REMOVE}:
-            outcome = Outcome.UNKNOWN
-        self.deliver_to(machine, agent, takes_ms, self._end, machine, agent, start.id, outcome, True)
-
-    def _end(
-        self, machine: Machine, agent: Agent, action: ActionId, outcome: Outcome | None, ran: bool
-    ) -> None:
-        """`outcome` None: as it really is; `ran`: it went to its end."""
-        start = agent.actions.pop(action, None)
-        if start is None:
-            return
-        if outcome is None:
-            down = start.action is Action.CHECK and start.tag not in machine.working
-            outcome = Outcome.FAILED if down else Outcome.OK
-        if outcome is Outcome.OK and start.action in {Action.RESTORE, Action.RECOVER}:
-            machine.working.add(start.tag)
-        elif outcome is Outcome.OK and start.action is not Action.CHECK:
-            machine.occupied.get(start.hierarchy, set()).discard(start.tag)
-        self.step(machine, agent, ActionFinished(machine.clock(self.now), action, outcome, "as drawn"))
-
     # What is so
 
     def serving(self, name: HierarchyId) -> list[NodeId]:
@@ -400,9 +360,3 @@ class World:
     def _holds(self, machine: Machine, name: HierarchyId) -> bool:
         assert machine.agent is not None, machine
         return machine.agent.node.mind.authority.standing(name, machine.clock(self.now)) is Standing.HELD
-
-
-def _all_in_sync(cluster: Cluster) -> Durable:
-    """What an operator began with: every copy is whole."""
-    registers = (Register(hierarchy=each.name, in_sync=each.nodes) for each in cluster.hierarchies)
-    return Durable(registers=tuple(registers))

@@ -13,10 +13,10 @@ from uuid import UUID
 import pytest
 
 from agent.core.states import Health
+from recovery_kits.blocking import Blocking
 from recovery_kits.contract import KitError, NotAgreed, Site, Tools
 from recovery_kits.mirror import MirrorKit, kit
 from recovery_kits.mirror.array import Array
-from recovery_kits.mirror.blocking import Blocking
 from recovery_kits.mirror.disk import Disk, Holds
 from recovery_kits.mirror.link import Link
 from recovery_kits.mirror.parameters import MirrorParameters

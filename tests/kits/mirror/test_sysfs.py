@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
+from recovery_kits.blocking import Blocking
 from recovery_kits.mirror.array import Array, array_uuid
-from recovery_kits.mirror.blocking import Blocking
 from recovery_kits.mirror.chunks import Chunks
 from recovery_kits.mirror.sysfs import InFlight, find, read_state
 from tests.kits.fakes import Table

@@ -17,11 +17,17 @@ T = TypeVar("T")
 
 
 class Blocking:
-    """Threads for one mirror's device and sysfs accesses."""
+    """Threads for accesses to one thing, whose name begins every complaint."""
 
     def __init__(self, name: str, *, limit_s: float, most: int = 4) -> None:
         self._name, self._limit_s, self._most = name, limit_s, most
         self._hanging: set[Future[Any]] = set()
+
+    @property
+    def under_way(self) -> int:
+        """How many accesses haven't ended, also those that nobody waits for any more."""
+        self._hanging = {future for future in self._hanging if not future.done()}
+        return len(self._hanging)
 
     async def do(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises.
@@ -29,9 +35,8 @@ class Blocking:
         Raises TimeoutError (an OSError, with a strerror) after the limit, and at once while `most` calls
         hang. What ran out of time may still be done when the disk comes back.
         """
-        self._hanging = {future for future in self._hanging if not future.done()}
-        if len(self._hanging) >= self._most:
-            raise TimeoutError(errno.ETIMEDOUT, f"{self._name}: {self._most} earlier accesses hang")
+        if self.under_way >= self._most:
+            raise TimeoutError(errno.ETIMEDOUT, f"{self._name} hasn't answered earlier accesses yet")
         future = self._begin(work)
         self._hanging.add(future)
         limit = asyncio.timeout(self._limit_s)
@@ -41,7 +46,7 @@ class Blocking:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            why = f"{self._name}: no answer within {self._limit_s:g} s"
+            why = f"{self._name} didn't answer within {self._limit_s:g} s"
             raise TimeoutError(errno.ETIMEDOUT, why) from error
 
     def _begin(self, work: Callable[[], T]) -> Future[T]:
