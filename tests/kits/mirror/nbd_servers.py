@@ -45,7 +45,7 @@ def saying(script: bytes, *, then: Literal["close", "silence", "repeat"] = "clos
 
     def serve() -> None:
         client, _ = listener.accept()
-        with client, contextlib.suppress(ConnectionError):  # once the client has enough of it
+        with client, contextlib.suppress(OSError):  # the client may have enough of it, and be gone
             client.sendall(script)
             while then == "repeat":
                 time.sleep(0.1)
