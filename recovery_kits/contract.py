@@ -125,9 +125,16 @@ class Ec2(Protocol):
     """EC2 as kits use it: bounded in time, errors told apart (see agent.aws)."""
 
     async def __call__(
-        self, operation: str, *, authority: Authority | None = None, **parameters: Any
+        self,
+        operation: str,
+        *,
+        authority: Authority | None = None,
+        role: str | None = None,
+        **parameters: Any,
     ) -> dict[str, Any]:
         """Call e.g. "replace_route"; raises agent.aws.AwsError.
+
+        `role` is the ARN of a role to call as, in another account perhaps; None: the node's own.
 
         EC2 has no compare-and-set. So whatever isn't `describe_…` or `get_…` needs `authority` (TypeError
         without), and that is asked at the last moment before the request goes out: when it is over,
@@ -162,7 +169,13 @@ class Aws(Protocol):
         """EC2, in this machine's region."""
 
     async def call(
-        self, service: Any, operation: str, *, authority: Authority | None = None, **parameters: Any
+        self,
+        service: Any,
+        operation: str,
+        *,
+        authority: Authority | None = None,
+        role: str | None = None,
+        **parameters: Any,
     ) -> dict[str, Any]:
         """Another service's operation, e.g. "route53", "list_resource_record_sets"; otherwise as `Ec2`.
 

@@ -66,16 +66,21 @@ SERVER_CODES = frozenset(
     }
 )
 NOT_FOUND_CODES = frozenset({"NoSuchBucket", "NoSuchKey", "ResourceNotFoundException"})
+OWN_ROLE = "the node's role"
 CREDENTIALS_STEP = "check that the instance has an instance profile and that its clock is right"
 
 
 class AwsError(Exception):
     """One call failed. Reads `ReplaceRoute: UnauthorizedOperation: … (give the node's role …)`."""
 
-    def __init__(self, kind: AwsFault, operation: str, code: str, text: str, step: str = "") -> None:
-        super().__init__(f"{operation}: {code}: {text.strip()}" + (f" ({step})" if step else ""))
+    def __init__(
+        self, kind: AwsFault, operation: str, code: str, text: str, step: str = "", role: str | None = None
+    ) -> None:
+        call = f"{operation} as {role}" if role else operation
+        super().__init__(f"{call}: {code}: {text.strip()}" + (f" ({step})" if step else ""))
         self.kind, self.operation, self.code, self.text = kind, operation, code, text.strip()
         self.step = step  # what the operator can do about it
+        self.role = role  # whose ARN it was called with; None: the node's own
 
     @property
     def unanswered(self) -> bool:
@@ -88,17 +93,29 @@ class AwsError(Exception):
         return self.unanswered and self.kind is not AwsFault.NO_AUTHORITY
 
 
-def answered(service: str, operation: str, code: str, text: str, status: int) -> AwsError:
+def answered(
+    service: str, operation: str, code: str, text: str, status: int, role: str | None = None
+) -> AwsError:
     """The error that AWS answered with: its code, its message, the HTTP status."""
+    kind, step = _meaning(service, operation, code, status, role)
+    return AwsError(kind, operation, code, text, step, role)
+
+
+def _meaning(service: str, operation: str, code: str, status: int, role: str | None) -> tuple[AwsFault, str]:
     if code in THROTTLE_CODES:
-        return AwsError(AwsFault.THROTTLED, operation, code, text)
+        return AwsFault.THROTTLED, ""
     if code in UNAUTHORIZED_CODES:
-        step = f"give the node's role {service}:{operation}"
-        return AwsError(AwsFault.AUTH, operation, code, text, step)
+        return AwsFault.AUTH, _grant(service, operation, role)
     if code in CREDENTIAL_CODES:
-        return AwsError(AwsFault.AUTH, operation, code, text, CREDENTIALS_STEP)
+        return AwsFault.AUTH, CREDENTIALS_STEP
     if code in SERVER_CODES or status >= 500:
-        return AwsError(AwsFault.SERVER, operation, code, text)
+        return AwsFault.SERVER, ""
     if code in NOT_FOUND_CODES or code.endswith("NotFound"):
-        return AwsError(AwsFault.NOT_FOUND, operation, code, text)
-    return AwsError(AwsFault.REFUSED, operation, code, text)
+        return AwsFault.NOT_FOUND, ""
+    return AwsFault.REFUSED, ""
+
+
+def _grant(service: str, operation: str, role: str | None) -> str:
+    if operation == "AssumeRole":
+        return "give the node's role sts:AssumeRole on that role, and let that role trust the node's"
+    return f"give {role or OWN_ROLE} {service}:{operation}"

@@ -13,6 +13,7 @@ Its invariants:
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Service = Literal["ec2", "route53", "elbv2", "dynamodb", "s3", "sts", "sns", "ses", "cloudwatch"]
+Caller = tuple[Service, str | None]  # a client's service, and the ARN of the role that it calls as
 BY_AUTHORITY = frozenset({"ec2", "route53", "elbv2"})  # what stands for who runs a hierarchy lives there
 THREADS = 16  # also the pooled connections: as many route tables can be changed at once
 GRACE_S = 0.5  # what a call may take beyond its connect and read time-outs
 LOAD_LIMIT_S = 20.0  # loading botocore takes 0.5 s on an idle machine
 METADATA_TIMEOUT_S = 1.0  # each request: it is answered on the same host
 METADATA_LIMIT_S = 3.0
+SESSION_NAME_REST, SESSION_NAME_LENGTH = re.compile(r"[^A-Za-z0-9_+=,.@-]"), 64  # what STS takes
 READING = ("describe_", "get_", "list_", "search_")  # how operations begin that change nothing
 
 
@@ -39,16 +42,23 @@ class AwsSession:
     """The `Aws` of recovery_kits.contract. Make it inside the event loop's thread, `close` it at the end."""
 
     def __init__(
-        self, region: str | None = None, *, connect_timeout_ms: int = 1_000, read_timeout_ms: int = 2_000
+        self,
+        region: str | None = None,
+        *,
+        connect_timeout_ms: int = 1_000,
+        read_timeout_ms: int = 2_000,
+        name: str = "kagemusha",
     ) -> None:
+        """`name` is what CloudTrail shows beside a role that this node assumes, e.g. "demo.db-01"."""
+        self._name = SESSION_NAME_REST.sub("-", name)[:SESSION_NAME_LENGTH]
         self._region = region  # None: this instance's
         self._connect_s, self._read_s = connect_timeout_ms / 1_000, read_timeout_ms / 1_000
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
         self._slots = asyncio.Semaphore(THREADS)
         self._under_way: set[asyncio.Future[Any]] = set()
         self._reading = asyncio.Lock()
-        self._clients: dict[Service, Client] = {}
-        self._making: dict[Service, asyncio.Future[Client]] = {}  # until the thread ends, whoever waits
+        self._clients: dict[Caller, Client] = {}
+        self._making: dict[Caller, asyncio.Future[Client]] = {}  # until the thread ends, whoever waits
         self._machine: Machine | None = None
 
     @property
@@ -59,7 +69,8 @@ class AwsSession:
     @property
     def endpoint(self) -> str | None:
         """Where EC2 calls go; None before the first."""
-        return self._clients["ec2"].endpoint if "ec2" in self._clients else None
+        client = self._clients.get(("ec2", None))
+        return client.endpoint if client else None
 
     async def warm_up(self) -> None:
         """Load what a kit's first call needs, before it is urgent.
@@ -71,13 +82,24 @@ class AwsSession:
         await self.identity()
 
     async def ec2(
-        self, operation: str, *, authority: Authority | None = None, **parameters: Any
+        self,
+        operation: str,
+        *,
+        authority: Authority | None = None,
+        role: str | None = None,
+        **parameters: Any,
     ) -> dict[str, Any]:
         """Call e.g. "replace_route" once; raises AwsError. See recovery_kits.contract.Ec2."""
-        return await self.call("ec2", operation, authority=authority, **parameters)
+        return await self.call("ec2", operation, authority=authority, role=role, **parameters)
 
     async def call(
-        self, service: Service, operation: str, *, authority: Authority | None = None, **parameters: Any
+        self,
+        service: Service,
+        operation: str,
+        *,
+        authority: Authority | None = None,
+        role: str | None = None,
+        **parameters: Any,
     ) -> dict[str, Any]:
         """Call e.g. "put_item" once; raises AwsError. See recovery_kits.contract.Aws.
 
@@ -85,32 +107,33 @@ class AwsSession:
         """
         if service in BY_AUTHORITY and authority is None and not operation.startswith(READING):
             raise TypeError(f"{operation} changes something: name the authority by which it is sent")
-        client = await self.load(service)
+        client = await self.load(service, role)
         limit_s = self._connect_s + self._read_s + GRACE_S
         try:
             return await self._in_thread(
-                operation, limit_s, lambda: client.call(operation, parameters, authority)
+                operation, limit_s, lambda: client.call(operation, parameters, authority), role
             )
         except AwsError as error:
             if error.code == "NoCredentialsError":  # a client keeps the credentials it was made with
-                self._forget(service, client)
+                self._forget((service, role), client)
             raise
 
-    async def load(self, service: Service) -> Client:
-        """The service's client, made at its first use; raises AwsError."""
+    async def load(self, service: Service, role: str | None = None) -> Client:
+        """The service's client, made at its first use, its role assumed then; raises AwsError."""
         region = self._region or (await self.identity()).region
-        if client := self._clients.get(service):
+        caller = (service, role)
+        if client := self._clients.get(caller):
             return client
-        if service not in self._making:
-            making = asyncio.ensure_future(self._in_thread("load", None, lambda: self._load(service, region)))
-            making.add_done_callback(lambda made: self._made(service, made))
-            self._making[service] = making
+        if caller not in self._making:
+            making = asyncio.ensure_future(self._in_thread("load", None, lambda: self._load(caller, region)))
+            making.add_done_callback(lambda made: self._made(caller, made))
+            self._making[caller] = making
         try:
             async with asyncio.timeout(LOAD_LIMIT_S):
-                return await asyncio.shield(self._making[service])
+                return await asyncio.shield(self._making[caller])
         except TimeoutError as error:
             text = f"no client within {LOAD_LIMIT_S:g} s"
-            raise AwsError(AwsFault.NETWORK, "load", "TimedOut", text) from error
+            raise AwsError(AwsFault.NETWORK, "load", "TimedOut", text, role=role) from error
 
     async def identity(self) -> Machine:
         """This machine's identity, read once; raises AwsError when IMDS can't be reached."""
@@ -136,29 +159,33 @@ class AwsSession:
         )
         return self._machine
 
-    def _load(self, service: Service, region: str) -> Client:
+    def _load(self, caller: Caller, region: str) -> Client:
         """Keep the client even where the caller has given up: the next one needn't load it again."""
-        from agent.aws.client import Client  # noqa: PLC0415 (costs 0.2 s: off the event loop)
+        from agent.aws.client import Client, Role  # noqa: PLC0415 (costs 0.2 s: off the event loop)
 
+        service, role = caller
         client = Client(
             service,
             region,
             connect_timeout_s=self._connect_s,
             read_timeout_s=self._read_s,
             connections=THREADS,
+            role=Role(role, self._name) if role else None,
         )
-        return self._clients.setdefault(service, client)
+        return self._clients.setdefault(caller, client)
 
-    def _made(self, service: Service, made: asyncio.Future[Client]) -> None:
-        del self._making[service]
+    def _made(self, caller: Caller, made: asyncio.Future[Client]) -> None:
+        del self._making[caller]
         if not made.cancelled():
             made.exception()  # retrieved, also where every caller has given up
 
-    def _forget(self, service: Service, client: Client) -> None:
-        if self._clients.get(service) is client:  # else another call has done so already
-            del self._clients[service]
+    def _forget(self, caller: Caller, client: Client) -> None:
+        if self._clients.get(caller) is client:  # else another call has done so already
+            del self._clients[caller]
 
-    async def _in_thread(self, operation: str, limit_s: float | None, work: Callable[[], T]) -> T:
+    async def _in_thread(
+        self, operation: str, limit_s: float | None, work: Callable[[], T], role: str | None = None
+    ) -> T:
         """Run `work` in a thread, and stop waiting for it after `limit_s`; None: the caller has a limit."""
         sent = False
         try:
@@ -173,7 +200,7 @@ class AwsSession:
             text = (
                 f"no answer within {limit_s or 0:g} s" if sent else f"not sent: {THREADS} earlier calls hang"
             )
-            raise AwsError(AwsFault.NETWORK, operation, "TimedOut", text) from error
+            raise AwsError(AwsFault.NETWORK, operation, "TimedOut", text, role=role) from error
 
     def _ended(self, call: asyncio.Future[Any]) -> None:
         self._under_way.discard(call)

@@ -75,6 +75,7 @@ class KitBox:
             config.aws.region,
             connect_timeout_ms=connect_timeout_ms(config),
             read_timeout_ms=config.aws.read_timeout_ms,
+            name=f"{config.cluster.name}.{me}",
         )
         self._kinds = kits()
         self.made: Mapping[Tag, Kit[Any]] = {}

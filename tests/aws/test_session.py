@@ -16,7 +16,7 @@ import pytest
 
 from agent.aws import AwsError, AwsFault, AwsSession
 from agent.aws.client import Client
-from agent.aws.session import THREADS, Service
+from agent.aws.session import THREADS, Caller
 from recovery_kits.contract import ALWAYS, Aws, Identity
 from tests.aws_server import REGION, AwsServer, MetadataServer, Profile, Rule, World
 from tests.aws_server.fixtures import KEY
@@ -81,12 +81,12 @@ def test_a_client_that_takes_long_to_make_is_made_once_however_many_give_up(
     runner: asyncio.Runner, session: AwsSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a slow machine each caller used to begin anew, until all threads did the same."""
-    load, may_end, made = session._load, threading.Event(), list[str]()
+    load, may_end, made = session._load, threading.Event(), list[Caller]()
 
-    def slow(service: Service, region: str) -> Client:
-        made.append(service)
+    def slow(caller: Caller, region: str) -> Client:
+        made.append(caller)
         assert may_end.wait(30)
-        return load(service, region)
+        return load(caller, region)
 
     monkeypatch.setattr(session, "_load", slow)
 
@@ -99,7 +99,7 @@ def test_a_client_that_takes_long_to_make_is_made_once_however_many_give_up(
         assert await session.load("dynamodb") is await session.load("dynamodb")
 
     runner.run(many())
-    assert made == ["dynamodb"]
+    assert made == [("dynamodb", None)]
 
 
 def test_calls_go_to_the_test_server(
