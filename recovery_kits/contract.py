@@ -82,7 +82,9 @@ class Permission:
     # ARNs, in which {partition}, {region} and {account} stand for the cluster's own; "*" only where the
     # action knows no resources, as most of EC2's Describe… do.
     resources: tuple[str, ...] = ("*",)
-    conditions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # operator -> key -> value
+    conditions: Mapping[str, Mapping[str, str | tuple[str, ...]]] = field(  # operator -> key -> value(s)
+        default_factory=dict
+    )
 
 
 class Run(Protocol):
