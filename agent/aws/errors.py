@@ -65,7 +65,7 @@ SERVER_CODES = frozenset(
         "Unavailable",
     }
 )
-NOT_FOUND_CODES = frozenset({"NoSuchBucket", "NoSuchKey", "ResourceNotFoundException"})
+NOT_FOUND_CODES = frozenset({"NoSuchBucket", "NoSuchHostedZone", "NoSuchKey", "ResourceNotFoundException"})
 OWN_ROLE = "the node's role"
 CREDENTIALS_STEP = "check that the instance has an instance profile and that its clock is right"
 
