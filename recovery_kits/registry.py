@@ -22,10 +22,12 @@ from recovery_kits.contract import Kit
 
 GROUP = "kagemusha.recovery_kits"
 _BUILT_IN = {  # the same as in pyproject.toml: a source tree works without being installed
+    "elastic-ip": "recovery_kits.elastic_ip:ElasticIpKit",
     "filesystem": "recovery_kits.filesystem:FilesystemKit",
     "generic": "recovery_kits.generic:GenericKit",
     "ip": "recovery_kits.ip:IpKit",
     "mirror": "recovery_kits.mirror:MirrorKit",
+    "private-ip": "recovery_kits.private_ip:PrivateIpKit",
     "route": "recovery_kits.route:RouteKit",
     "systemd": "recovery_kits.systemd:SystemdKit",
 }

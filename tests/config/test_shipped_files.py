@@ -34,7 +34,7 @@ def test_the_example_cluster_loads() -> None:
 
 @pytest.mark.parametrize("kind", BUILT_IN)
 def test_a_kits_example_is_right(kind: str) -> None:
-    text = (ROOT / "recovery_kits" / kind / "example.toml").read_text()
+    text = (ROOT / "recovery_kits" / kind.replace("-", "_") / "example.toml").read_text()
     problems = Problems(find_lines(text))
     for name, hierarchy in tomllib.loads(text)["hierarchy"].items():
         for tag, table in hierarchy["resource"].items():
