@@ -13,6 +13,8 @@ from moto.ec2.exceptions import RouteAlreadyExistsError
 from moto.ec2.models.route_tables import Route, RouteBackend
 from moto.ec2.responses import EC2Response
 
+from tests.aws_server import addresses
+
 ARN_TYPES = {  # request parameter -> resource type, of the calls that act on one resource
     "RouteTableId": "route-table",
     "NetworkInterfaceId": "network-interface",
@@ -33,6 +35,8 @@ def install() -> None:
     _patch(Route, "instance_id", property(_instance_id))
     _patch(Route, "network_interface_id", property(_network_interface_id))
     _patch(Route, "state", property(_state))
+    for owner, name, replacement in addresses.patches():
+        _patch(owner, name, replacement)
 
 
 def _patch(owner: type, name: str, replacement: object) -> None:
