@@ -26,6 +26,7 @@ _BUILT_IN = {  # the same as in pyproject.toml: a source tree works without bein
     "filesystem": "recovery_kits.filesystem:FilesystemKit",
     "generic": "recovery_kits.generic:GenericKit",
     "ip": "recovery_kits.ip:IpKit",
+    "lb-health": "recovery_kits.lb_health:LbHealthKit",
     "mirror": "recovery_kits.mirror:MirrorKit",
     "private-ip": "recovery_kits.private_ip:PrivateIpKit",
     "route": "recovery_kits.route:RouteKit",

@@ -8,7 +8,17 @@ from agent.config.reference import reference
 from recovery_kits.registry import kits
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "toml.md"
-BUILT_IN = ("elastic-ip", "filesystem", "generic", "ip", "mirror", "private-ip", "route", "systemd")
+BUILT_IN = (
+    "elastic-ip",
+    "filesystem",
+    "generic",
+    "ip",
+    "lb-health",
+    "mirror",
+    "private-ip",
+    "route",
+    "systemd",
+)
 
 
 def current() -> str:
