@@ -22,7 +22,9 @@ from recovery_kits.contract import Kit
 
 GROUP = "kagemusha.recovery_kits"
 _BUILT_IN = {  # the same as in pyproject.toml: a source tree works without being installed
+    "ebs": "recovery_kits.ebs:EbsKit",
     "elastic-ip": "recovery_kits.elastic_ip:ElasticIpKit",
+    "eni": "recovery_kits.eni:EniKit",
     "filesystem": "recovery_kits.filesystem:FilesystemKit",
     "generic": "recovery_kits.generic:GenericKit",
     "ip": "recovery_kits.ip:IpKit",

@@ -9,7 +9,9 @@ from recovery_kits.registry import kits
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "toml.md"
 BUILT_IN = (
+    "ebs",
     "elastic-ip",
+    "eni",
     "filesystem",
     "generic",
     "ip",
