@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from recovery_kits.contract import ALWAYS, Authority, Tools
+from recovery_kits.elastic_ip import ElasticIpKit, ElasticIpParameters
+from tests.aws_server import AwsServer, World
+from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
+from tests.kits.route.conftest import agent, agents, read_timeout_ms
+from tests.kits.route.harness import Agent, no_command
+
+__all__ = [
+    "agent",
+    "agents",
+    "aws_process",
+    "aws_server",
+    "only_loopback",
+    "read_timeout_ms",
+    "world",
+]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The reference cluster behind an internet gateway, its Elastic IP on db-01's eth0."""
+
+    server: AwsServer
+    world: World
+    allocation: str
+    public: str
+
+    def interface(self, node: str) -> str:
+        """The node's eth0."""
+        return self.world.node(node).interfaces[0].id
+
+    def place(self) -> tuple[str, str]:
+        """The ENI that has the Elastic IP, and to which of its addresses it leads."""
+        with closing(self.server.ec2()) as client:
+            (address,) = client.describe_addresses(AllocationIds=[self.allocation])["Addresses"]
+        return address.get("NetworkInterfaceId", ""), address.get("PrivateIpAddress", "")
+
+    def kit(self, agent: Agent, node: str, authority: Authority = ALWAYS, **changes: Any) -> ElasticIpKit:
+        """The node's kit, acting through `agent`; the parameters as usual unless told otherwise."""
+        usual = {"allocation_id": self.allocation, "interface": self.interface(node)}
+        tools = Tools(tag="eip-app", node=node, run=no_command, aws=agent.aws, authority=authority)
+        return ElasticIpKit(ElasticIpParameters(**(usual | changes)), tools)
+
+
+@pytest.fixture
+def scene(aws_server: AwsServer, world: World) -> Scene:
+    """Made anew for each test, its calls gone from the journal."""
+    with closing(aws_server.ec2()) as client:
+        gateway = client.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        client.attach_internet_gateway(InternetGatewayId=gateway, VpcId=world.vpc_id)
+        made = client.allocate_address(Domain="vpc")
+        scene = Scene(aws_server, world, made["AllocationId"], made["PublicIp"])
+        client.associate_address(AllocationId=scene.allocation, NetworkInterfaceId=scene.interface("db-01"))
+    aws_server.forget_calls()
+    return scene
+
+
+@pytest.fixture
+def db_01(scene: Scene, agent: Agent) -> ElasticIpKit:
+    """The kit of the node that has the address at first."""
+    return scene.kit(agent, "db-01")
+
+
+@pytest.fixture
+def db_02(scene: Scene, agent: Agent) -> ElasticIpKit:
+    """The kit of the node that is to take over."""
+    return scene.kit(agent, "db-02")
+
+
+@pytest.fixture
+def run(agent: Agent) -> Callable[[Any], Any]:
+    """Runs an action to its end."""
+    return agent.runner.run
