@@ -71,6 +71,7 @@ class Finding:
 
     problem: str
     remedy: str
+    certain: bool = True  # False: nobody could tell, such as while AWS doesn't answer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -235,6 +235,7 @@ class FindingView:
     tag: str  # of the resource, or the key of the file that it is about
     problem: str
     remedy: str
+    certain: bool = True  # False: nobody could tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,3 +249,36 @@ class CheckReport:
     problems: list[ProblemView] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     findings: list[FindingView] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorView:
+    """What one check of `kage doctor` says of one thing."""
+
+    group: str  # "configuration" | "host" | "time limits" | "account"
+    check: str  # its name in docs/cli.md
+    outcome: str  # "ok" | "problem" | "unknown"
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorReport:
+    """`kage doctor`."""
+
+    source: str
+    digest: str
+    node: str  # where it was looked from
+    notes: list[str] = field(default_factory=list)
+    rows: list[DoctorView] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotifyTestView:
+    """`kage notify test`: what became of one destination's test notice."""
+
+    name: str
+    kind: str  # "sns" | "ses" | "smtp" | "webhook" | "script" | "cloudwatch"
+    sent: bool
+    why: str  # not
+    took_ms: int

@@ -73,7 +73,7 @@ class ConditionalArbiter:
             return [Finding(error.text, error.step)]
         except ArbiterUnanswered as error:
             step = "check the network, the security groups and the VPC endpoint, and the AWS health page"
-            return [Finding(f"the arbiter doesn't answer: {error}", step)]
+            return [Finding(f"the arbiter doesn't answer: {error}", step, certain=False)]
 
     async def warm_up(self) -> None:
         """Load what the first call needs, before it is urgent; raises ArbiterError."""

@@ -17,6 +17,7 @@ from agent.arbiters.store import Mismatch
 from agent.aws import AwsError, AwsFault, AwsSession
 from agent.aws.errors import UNAUTHORIZED_CODES
 from agent.config.arbiter import DynamoDbParameters
+from recovery_kits.contract import Permission
 
 
 class DynamoDbStore:
@@ -24,6 +25,21 @@ class DynamoDbStore:
 
     def __init__(self, parameters: DynamoDbParameters, cluster: str, aws: AwsSession) -> None:
         self._table, self._cluster, self._aws = parameters.table, cluster, aws
+
+    @staticmethod
+    def permissions(parameters: DynamoDbParameters, cluster: str) -> tuple[Permission, ...]:
+        """Read and write this cluster's items, and no other's."""
+        table = f"table/{parameters.table}"
+        return (
+            Permission(
+                why="Vote",
+                actions=("dynamodb:GetItem", "dynamodb:PutItem"),
+                resources=(
+                    f"arn:{{partition}}:dynamodb:{parameters.region or '{region}'}:{{account}}:{table}",
+                ),
+                conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": f"{cluster}/*"}},
+            ),
+        )
 
     async def get(self, name: str) -> tuple[bytes, Version] | None:
         """Read consistently; raises Unreadable where the item isn't as `put` writes it."""

@@ -1,12 +1,15 @@
-"""From parameters to an arbiter that works."""
+"""From parameters to an arbiter that works, and to what AWS must allow for it."""
 
 from __future__ import annotations
 
-from agent.arbiters.conditional import LIMIT_S, WRITE_SHARE, ConditionalArbiter
+from collections.abc import Iterable
+
+from agent.arbiters.conditional import LIMIT_S, PROBE, WRITE_SHARE, ConditionalArbiter
 from agent.arbiters.dynamodb import DynamoDbStore
 from agent.arbiters.s3 import S3Store
 from agent.aws import AwsSession
 from agent.config.arbiter import ArbiterParameters, DynamoDbParameters, S3Parameters
+from recovery_kits.contract import Permission
 
 
 def open_arbiter(
@@ -24,3 +27,14 @@ def open_arbiter(
             return ConditionalArbiter(DynamoDbStore(parameters, cluster, aws), limit_s=limit_s)
         case S3Parameters():
             return ConditionalArbiter(S3Store(parameters, cluster, aws), limit_s=limit_s)
+
+
+def arbiter_permissions(
+    parameters: ArbiterParameters, cluster: str, hierarchies: Iterable[str]
+) -> tuple[Permission, ...]:
+    """What AWS must allow every node: to vote on these hierarchies, and to try it (`kage check`)."""
+    match parameters:
+        case DynamoDbParameters():
+            return DynamoDbStore.permissions(parameters, cluster)
+        case S3Parameters():
+            return S3Store.permissions(parameters, cluster, (*hierarchies, PROBE))

@@ -6,11 +6,14 @@ If-Match, and their answers 412, 409 and 404) and "Amazon S3 data consistency mo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from agent.arbiters.contract import Version
 from agent.arbiters.store import Mismatch
 from agent.aws import AwsError, AwsSession
 from agent.aws.errors import UNAUTHORIZED_CODES
 from agent.config.arbiter import S3Parameters
+from recovery_kits.contract import Permission
 
 
 class S3Store:
@@ -19,6 +22,19 @@ class S3Store:
     def __init__(self, parameters: S3Parameters, cluster: str, aws: AwsSession) -> None:
         self._bucket, self._prefix = parameters.bucket, parameters.prefix
         self._cluster, self._aws = cluster, aws
+
+    @staticmethod
+    def permissions(parameters: S3Parameters, cluster: str, names: Iterable[str]) -> tuple[Permission, ...]:
+        """Read and write the documents of these names; be told that one isn't there (else S3 refuses)."""
+        bucket = f"arn:{{partition}}:s3:::{parameters.bucket}"
+        return (
+            Permission(
+                why="Vote",
+                actions=("s3:GetObject", "s3:PutObject"),
+                resources=tuple(f"{bucket}/{_key(parameters.prefix, cluster, name)}" for name in names),
+            ),
+            Permission(why="MissVotes", actions=("s3:ListBucket",), resources=(bucket,)),
+        )
 
     async def get(self, name: str) -> tuple[bytes, Version] | None:
         """Read it; S3 reads are consistent."""
@@ -73,4 +89,8 @@ class S3Store:
         self._aws.close()
 
     def _key(self, name: str) -> str:
-        return f"{self._prefix}{self._cluster}/{name}.json"
+        return _key(self._prefix, self._cluster, name)
+
+
+def _key(prefix: str, cluster: str, name: str) -> str:
+    return f"{prefix}{cluster}/{name}.json"

@@ -23,7 +23,7 @@ from agent.fencing import watchdog
 from agent.fencing.opening import open_fence
 from agent.runtime.kitbox import KitBox
 from agent.runtime.outside import PROBE_LIMIT_S, reaches
-from recovery_kits.contract import Finding, KitError
+from recovery_kits.contract import Finding, KitError, Unanswered
 
 WITHIN_S = 20.0  # each part
 
@@ -52,11 +52,15 @@ async def _bounded(look: Look) -> list[FindingView]:
         async with asyncio.timeout(WITHIN_S):
             findings = await find()
     except KitError as exc:
-        findings = [Finding(exc.reason, "mend that, then check again")]
+        certain = not isinstance(exc, Unanswered)
+        findings = [Finding(exc.reason, "mend that, then check again", certain=certain)]
     except TimeoutError:
         problem = f"could not be looked at within {WITHIN_S:g} s"
-        findings = [Finding(problem, "see what hangs, then check again")]
-    return [FindingView(tag=tag, problem=each.problem, remedy=each.remedy) for each in findings]
+        findings = [Finding(problem, "see what hangs, then check again", certain=False)]
+    return [
+        FindingView(tag=tag, problem=each.problem, remedy=each.remedy, certain=each.certain)
+        for each in findings
+    ]
 
 
 def _start(config: Config, node: NodeId) -> Iterator[FindingView]:

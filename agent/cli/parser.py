@@ -162,6 +162,15 @@ def _preparing(verb: Verb, shared: ArgumentParser) -> None:
     check.add_argument("file", type=Path, nargs="?", metavar="FILE", help="instead of --config")
     check.add_argument("--node", metavar="NODE", help="who this is (default: the host's name)")
     check.add_argument("--offline", action="store_true", help="check the file alone")
+    doctor = verb(
+        "doctor", "doctor:show_doctor", "check the account and this machine against the configuration"
+    )
+    doctor.add_argument("--node", metavar="NODE", help="who this is (default: the host's name)")
+    policy = verb("iam-policy", "iam_policy:show_policy", "print the least IAM policy for the configuration")
+    policy.add_argument("--node", metavar="NODE", help="for this node alone (default: one for all)")
+    policy.add_argument("--account", metavar="ID", help="the account's number (default: this machine's)")
+    policy.add_argument("--region", metavar="REGION", help="default: that of [aws], or this machine's")
+    policy.add_argument("--with-doctor", action="store_true", help="what `kage doctor` asks AWS as well")
     config = verb("config", "config:show", "show or reload the configuration in force")
     actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)
     for name, summary in (
@@ -171,6 +180,13 @@ def _preparing(verb: Verb, shared: ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=summary, description=summary, epilog=EXITS, parents=[shared])
         action.set_defaults(run=f"config:{name}")
+    notify = verb("notify", "notify:send_tests", "try whether notices get to their destinations")
+    trials = notify.add_subparsers(title="actions", metavar="ACTION", required=True)
+    what = "send a test notice to each destination, or to one"
+    trial = trials.add_parser("test", help=what, description=what, epilog=EXITS, parents=[shared])
+    trial.set_defaults(run="notify:send_tests")
+    trial.add_argument("name", metavar="NAME", nargs="?", help="one of [notify.NAME] (default: all)")
+    trial.add_argument("--node", metavar="NODE", help="who this is (default: the host's name)")
     keygen = verb("keygen", "local:make_key", "make the cluster's key, once, on one node; or rotate it")
     keygen.add_argument("file", type=Path, nargs="?", default=Path(KEY_FILE), metavar="FILE")
     steps = keygen.add_mutually_exclusive_group()

@@ -15,7 +15,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.config.fencing import ClusterLabsTarget
@@ -109,7 +109,7 @@ class ClusterLabsFence:
         found: list[Finding] = []
         for node, target in self._targets.items():
             if node != self._me:
-                found += [Finding(f"{node}: {each.problem}", each.remedy) for each in await _trouble(target)]
+                found += [replace(each, problem=f"{node}: {each.problem}") for each in await _trouble(target)]
         return found
 
 
@@ -170,7 +170,7 @@ async def _trouble(target: ClusterLabsTarget) -> list[Finding]:
     except FenceFailed as failed:
         return [*found, Finding(failed.text, failed.step)]
     except FenceUnanswered as unanswered:
-        return [*found, Finding(str(unanswered), "try again")]
+        return [*found, Finding(str(unanswered), "try again", certain=False)]
     if ended.code != 0:
         failure = _failure(given, ended, "monitor")
         found.append(Finding(str(failure), "mend that, and try `monitor` again"))

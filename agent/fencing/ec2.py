@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from agent.aws import AwsError, AwsFault
 from agent.config.fencing import Ec2Target
 from agent.core.ids import NodeId
 from agent.fencing.contract import FenceFailed, FenceUnanswered
-from recovery_kits.contract import ALWAYS, Ec2, Finding
+from recovery_kits.contract import ALWAYS, Ec2, Finding, Permission
 
 HARMLESS = frozenset({"stopped", "terminated"})
 POLL_S, POLL_MAX_S = 0.25, 2.0  # DescribeInstances is throttled as the whole account's calls are
@@ -50,6 +50,22 @@ class Ec2Fence:
 
     def __init__(self, me: NodeId, targets: Mapping[NodeId, Ec2Target], ec2: Ec2) -> None:
         self._me, self._targets, self._ec2 = me, targets, ec2
+
+    @staticmethod
+    def permissions(targets: Collection[Ec2Target]) -> tuple[Permission, ...]:
+        """Stop these instances, start those that are to be rebooted, and see their state."""
+
+        def arns(action: str) -> tuple[str, ...]:
+            instance = "arn:{partition}:ec2:{region}:{account}:instance/"
+            return tuple(instance + each.instance for each in targets if action in ("stop", each.action))
+
+        stop = ("ec2:DescribeInstanceAttribute", "ec2:StopInstances")
+        needed = (
+            Permission(why="Fence", actions=stop, resources=arns("stop")),
+            Permission(why="StartFenced", actions=("ec2:StartInstances",), resources=arns("reboot")),
+            Permission(why="SeeInstances", actions=("ec2:DescribeInstances",)),
+        )
+        return tuple(each for each in needed if targets and each.resources)
 
     async def fence(self, node: NodeId) -> str:
         """Stop the node's instance; see agent.fencing.contract.Fence."""
@@ -92,7 +108,7 @@ class Ec2Fence:
 
     async def _ask(self, instance: str, progress: _Progress) -> None:
         """Send one StopInstances; a refusal is kept, for the instance may be stopped already."""
-        skip = {"SkipOsShutdown": True} if progress.skip_os_shutdown else {}
+        skip: dict[str, Any] = {"SkipOsShutdown": True} if progress.skip_os_shutdown else {}
         try:
             await self._ec2("stop_instances", authority=ALWAYS, InstanceIds=[instance], Force=True, **skip)
         except AwsError as error:
@@ -133,25 +149,26 @@ class Ec2Fence:
         found: list[Finding] = []
         for node, target in self._targets.items():
             if node != self._me:
-                found += [Finding(f"{node}: {error}", error.step) for error in await self._trouble(target)]
+                found += await self._trouble(node, target)
         return found
 
-    async def _trouble(self, target: Ec2Target) -> list[FenceFailed]:
+    async def _trouble(self, node: NodeId, target: Ec2Target) -> list[Finding]:
         instance = target.instance
         try:
             if _state(await self._ec2("describe_instances", InstanceIds=[instance]), instance) is None:
-                return [FenceFailed(f"DescribeInstances doesn't tell of {instance}", NOT_FOUND_STEP)]
+                problem = f"DescribeInstances doesn't tell of {instance}"
+                return [_finding(node, FenceFailed(problem, NOT_FOUND_STEP))]
             asked = await self._ec2(
                 "describe_instance_attribute", InstanceId=instance, Attribute="disableApiStop"
             )
             if asked.get("DisableApiStop", {}).get("Value"):
                 step = STEPS["OperationNotPermitted"].format(instance=instance)
-                return [FenceFailed(f"{instance} is protected against being stopped", step)]
+                return [_finding(node, FenceFailed(f"{instance} is protected against being stopped", step))]
             await self._dry_run("stop_instances", instance)
             if target.action == "reboot":
                 await self._dry_run("start_instances", instance)
         except AwsError as error:
-            return [_failure(instance, error)]
+            return [_finding(node, _failure(instance, error), certain=not error.unanswered)]
         return []
 
     async def _dry_run(self, operation: str, instance: str) -> None:
@@ -161,6 +178,10 @@ class Ec2Fence:
         except AwsError as error:
             if error.code != "DryRunOperation":
                 raise
+
+
+def _finding(node: NodeId, failure: FenceFailed, *, certain: bool = True) -> Finding:
+    return Finding(f"{node}: {failure}", failure.step, certain=certain)
 
 
 def _state(answer: Mapping[str, Any], instance: str) -> str | None:

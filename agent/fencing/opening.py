@@ -1,4 +1,4 @@
-"""From the configuration to fencing levels that work."""
+"""From the configuration to fencing levels that work, and to what AWS must allow for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agent.core.ids import NodeId
 from agent.fencing.cluster_labs import ClusterLabsFence
 from agent.fencing.ec2 import Ec2Fence
 from agent.fencing.levels import Level, Levels
-from recovery_kits.contract import Ec2
+from recovery_kits.contract import Ec2, Permission
 
 
 def open_levels(levels: Sequence[FencingLevel], me: NodeId, ec2: Ec2) -> Levels:
@@ -26,3 +26,12 @@ def open_fence(level: FencingLevel, me: NodeId, ec2: Ec2) -> Ec2Fence | ClusterL
             return Ec2Fence(me, level.targets, ec2)
         case AgentLevel():
             return ClusterLabsFence(me, level.targets)
+
+
+def level_permissions(level: FencingLevel, me: NodeId | None) -> tuple[Permission, ...]:
+    """What AWS must allow `me` (None: every node) to fence the others by it."""
+    match level:
+        case Ec2Level():
+            return Ec2Fence.permissions([target for node, target in level.targets.items() if node != me])
+        case AgentLevel():
+            return ()  # a fence agent has credentials of its own
