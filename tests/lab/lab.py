@@ -17,13 +17,12 @@ import tempfile
 from contextlib import ExitStack
 from ipaddress import IPv4Interface
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.lab import disk, image
 from tests.lab.disk import Keep
 from tests.lab.guest import BOOT_LIMIT_S, Guest
 from tests.lab.qemu import Card
+from tests.machines.lifetime import Lifetime
 from tests.machines.machine import Machine
 from tests.machines.network import Device, Network
 
@@ -50,7 +49,7 @@ def cards(network: Network, node: str) -> tuple[Card, ...]:
     return tuple(Card(each.name, tap, each.mac) for each, tap in network.add_taps(node))
 
 
-class VmLab:
+class VmLab(Lifetime):
     """Guests and their network. Use it as a context manager; raises image.NotBuilt."""
 
     def __init__(self, nodes: tuple[str, ...] = NODES, disk_mb: int = DISK_MB) -> None:
@@ -63,19 +62,6 @@ class VmLab:
         self.network: Network
         self._disk_mb = disk_mb
         self._cards: dict[str, tuple[Card, ...]] = {}
-
-    def __enter__(self) -> Self:
-        try:
-            self._build()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _build(self) -> None:
         self.vpc.boot()

@@ -11,12 +11,11 @@ import secrets
 import shutil
 import sys
 import tempfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from ipaddress import IPv4Interface
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from agent.api.client import AgentClient
 from agent.api.errors import ApiError
@@ -24,6 +23,7 @@ from agent.api.reports import EventView, HierarchyView, StatusReport, TimelineRe
 from tests.aws_server import REGION, World
 from tests.machines import cloud, machine
 from tests.machines.client import Client
+from tests.machines.lifetime import Lifetime
 from tests.machines.machine import PROJECT, Machine
 from tests.machines.network import Device, Network
 from tests.machines.runs import Runs
@@ -57,7 +57,7 @@ SETTINGS: Settings = {
 M = TypeVar("M", bound=Runs)
 
 
-class ReferenceCluster(ABC, Generic[M]):
+class ReferenceCluster(Lifetime, Generic[M]):
     """Everything the reference cluster needs, on this machine. Use it as a context manager."""
 
     LOOK_EVERY_S = 0.02  # while waiting
@@ -75,19 +75,6 @@ class ReferenceCluster(ABC, Generic[M]):
         self._settings = dict(settings or {})
         self.world: World
         self.network: Network
-
-    def __enter__(self) -> Self:
-        try:
-            self._build()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _build(self) -> None:
         self.vpc.boot()

@@ -199,12 +199,15 @@ def test_nothing_is_left_when_the_labs_user_is_killed(tmp_path: Path, number: si
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as user:
-        assert user.stdout
-        pids = json.loads(user.stdout.readline())
-        assert len(pids) >= 4, "two inits and two sleepers"
-        user.send_signal(number)
-        user.wait(10)
-        wait_until(lambda: not host.left(pids), 10, f"nothing is left of {pids}")
+        try:
+            assert user.stdout
+            pids = json.loads(user.stdout.readline())
+            assert len(pids) >= 4, "two inits and two sleepers"
+            user.send_signal(number)
+            user.wait(10)
+            wait_until(lambda: not host.left(pids), 10, f"nothing is left of {pids}")
+        finally:
+            user.kill()
 
 
 def _received(machine: Machine) -> int:
