@@ -14,23 +14,30 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from agent.aws.bucket import CHANGES, READS, Bucket, Rate
 from agent.aws.errors import AwsError, AwsFault
-from agent.aws.metadata import OPERATION, Machine, read_machine
+from agent.aws.metadata import OPERATION, Machine, links, read_machine
+from agent.aws.upkeep import Upkeep
 from recovery_kits.contract import Authority
 
 if TYPE_CHECKING:
     from agent.aws.client import Client
+    from agent.aws.credentials import Kept
+    from agent.aws.setup import Limits
 
 T = TypeVar("T")
 Service = Literal["ec2", "route53", "elbv2", "dynamodb", "s3", "sts", "sns", "ses", "cloudwatch"]
 Caller = tuple[Service, str | None]  # a client's service, and the ARN of the role that it calls as
 BY_AUTHORITY = frozenset({"ec2", "route53", "elbv2"})  # what stands for who runs a hierarchy lives there
 THREADS = 16  # also the pooled connections: as many route tables can be changed at once
+PATIENCE_S = 2.0  # how long a call waits for the session's own limit on calls a second
 GRACE_S = 0.5  # what a call may take beyond its connect and read time-outs
+RENEW_LIMIT_S = 10.0  # of credentials: nothing waits for them
 LOAD_LIMIT_S = 20.0  # loading botocore takes 0.5 s on an idle machine
 METADATA_TIMEOUT_S = 1.0  # each request: it is answered on the same host
 METADATA_LIMIT_S = 3.0
@@ -48,9 +55,17 @@ class AwsSession:
         connect_timeout_ms: int = 1_000,
         read_timeout_ms: int = 2_000,
         name: str = "kagemusha",
+        reads: Rate = READS,
+        changes: Rate = CHANGES,
     ) -> None:
-        """`name` is what CloudTrail shows beside a role that this node assumes, e.g. "demo.db-01"."""
+        """`name` is what CloudTrail shows beside a role that this node assumes, e.g. "demo.db-01".
+
+        `reads` and `changes` bound how often each of EC2, Route 53 and the load balancers is called: their
+        quotas are the account's. An arbiter's table is the cluster's own, and a vote mustn't wait.
+        """
         self._name = SESSION_NAME_REST.sub("-", name)[:SESSION_NAME_LENGTH]
+        self._rates = {True: reads, False: changes}
+        self._buckets: dict[tuple[Service, bool], Bucket] = {}
         self._region = region  # None: this instance's
         self._connect_s, self._read_s = connect_timeout_ms / 1_000, read_timeout_ms / 1_000
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
@@ -59,7 +74,11 @@ class AwsSession:
         self._reading = asyncio.Lock()
         self._clients: dict[Caller, Client] = {}
         self._making: dict[Caller, asyncio.Future[Client]] = {}  # until the thread ends, whoever waits
+        self._kept: dict[str | None, Kept] = {}  # credentials by the role's ARN; None: the node's own
+        self._keeping = threading.Lock()  # `_kept` is filled in threads
         self._machine: Machine | None = None
+        self._links = frozenset[str]()  # there were when the machine was read
+        self._upkeep: asyncio.Task[None] | None = None
 
     @property
     def under_way(self) -> int:
@@ -105,21 +124,20 @@ class AwsSession:
 
         A streamed "Body" comes as bytes (see Client.call).
         """
-        if service in BY_AUTHORITY and authority is None and not operation.startswith(READING):
+        reading = operation.startswith(READING)
+        if service in BY_AUTHORITY and authority is None and not reading:
             raise TypeError(f"{operation} changes something: name the authority by which it is sent")
+        if service in BY_AUTHORITY:
+            await self._wait_turn(service, operation, reading=reading)
         client = await self.load(service, role)
         limit_s = self._connect_s + self._read_s + GRACE_S
-        try:
-            return await self._in_thread(
-                operation, limit_s, lambda: client.call(operation, parameters, authority), role
-            )
-        except AwsError as error:
-            if error.code == "NoCredentialsError":  # a client keeps the credentials it was made with
-                self._forget((service, role), client)
-            raise
+        return await self._in_thread(
+            operation, limit_s, lambda: client.call(operation, parameters, authority), role
+        )
 
     async def load(self, service: Service, role: str | None = None) -> Client:
         """The service's client, made at its first use, its role assumed then; raises AwsError."""
+        self._look_after()
         region = self._region or (await self.identity()).region
         caller = (service, role)
         if client := self._clients.get(caller):
@@ -147,41 +165,74 @@ class AwsSession:
 
     def close(self) -> None:
         """Let go of threads and connections; a thread that hangs ends by itself."""
-        for call in (*self._under_way, *self._making.values()):
-            call.cancel()
+        for task in (*self._under_way, *self._making.values(), self._upkeep):
+            if task is not None:
+                task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
         for client in self._clients.values():
             client.close()
+        for kept in self._kept.values():
+            kept.close()
+
+    async def _wait_turn(self, service: Service, operation: str, *, reading: bool) -> None:
+        rate = self._rates[reading]
+        bucket = self._buckets.setdefault((service, reading), Bucket(rate))
+        wait_s = bucket.take(PATIENCE_S)
+        if wait_s is None:
+            what = "reads" if reading else "changes"
+            text = f"not sent: this agent's own limit is {rate.per_s:g} {what} of {service} a second"
+            raise AwsError(AwsFault.THROTTLED, operation, "OwnLimit", text)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
 
     async def _read_machine(self) -> Machine:
+        links_then = links()
         self._machine = await self._in_thread(
             OPERATION, METADATA_LIMIT_S, lambda: read_machine(METADATA_TIMEOUT_S)
         )
+        self._links = links_then
         return self._machine
+
+    def _look_after(self) -> None:
+        """Begin the upkeep, which ends with the session."""
+        if self._upkeep is None:
+            upkeep = Upkeep(self._renewals, self._links_changed, self.refresh_identity)
+            self._upkeep = asyncio.create_task(upkeep.run(), name="aws upkeep")
+
+    def _renewals(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        def renewal(kept: Kept) -> Callable[[], Awaitable[object]]:
+            return lambda: self._in_thread("credentials", RENEW_LIMIT_S, kept.renew, kept.role)
+
+        kept = list(self._kept.values())  # threads add to it
+        return {each.role or "this node": renewal(each) for each in kept if each.due}
+
+    def _links_changed(self) -> bool:
+        return self._machine is not None and links() != self._links
 
     def _load(self, caller: Caller, region: str) -> Client:
         """Keep the client even where the caller has given up: the next one needn't load it again."""
-        from agent.aws.client import Client, Role  # noqa: PLC0415 (costs 0.2 s: off the event loop)
+        from agent.aws.client import Client  # noqa: PLC0415 (costs 0.2 s: off the event loop)
+        from agent.aws.setup import Limits  # noqa: PLC0415
 
         service, role = caller
-        client = Client(
-            service,
-            region,
-            connect_timeout_s=self._connect_s,
-            read_timeout_s=self._read_s,
-            connections=THREADS,
-            role=Role(role, self._name) if role else None,
-        )
+        limits = Limits(connect_timeout_s=self._connect_s, read_timeout_s=self._read_s, connections=THREADS)
+        client = Client(service, region, self._credentials(role, region, limits), limits)
         return self._clients.setdefault(caller, client)
+
+    def _credentials(self, role: str | None, region: str, limits: Limits) -> Kept:
+        from agent.aws.credentials import Assumed, own_credentials  # noqa: PLC0415
+
+        with self._keeping:
+            if None not in self._kept:
+                self._kept[None] = own_credentials()
+            if role is not None and role not in self._kept:
+                self._kept[role] = Assumed(self._kept[None], role, self._name, region, limits)
+            return self._kept[role]
 
     def _made(self, caller: Caller, made: asyncio.Future[Client]) -> None:
         del self._making[caller]
         if not made.cancelled():
             made.exception()  # retrieved, also where every caller has given up
-
-    def _forget(self, caller: Caller, client: Client) -> None:
-        if self._clients.get(caller) is client:  # else another call has done so already
-            del self._clients[caller]
 
     async def _in_thread(
         self, operation: str, limit_s: float | None, work: Callable[[], T], role: str | None = None

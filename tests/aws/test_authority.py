@@ -111,12 +111,6 @@ def session(aws_server: AwsServer) -> Iterator[AwsSession]:
         yield session
 
 
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
-
-
 def change(runner: asyncio.Runner, session: AwsSession, authority: Authority) -> None:
     runner.run(session.ec2("replace_route", authority=authority, **ROUTE))
 

@@ -8,7 +8,7 @@ import botocore
 import pytest
 from botocore.loaders import JSONFileLoader
 
-from agent.aws.client import ModelFiles
+from agent.aws.setup import ModelFiles
 
 DATA = Path(botocore.__file__).parent / "data"
 

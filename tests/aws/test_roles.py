@@ -17,12 +17,6 @@ DNS = "arn:aws:iam::210987654321:role/dns"
 
 
 @pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture
 def session(aws_server: AwsServer) -> Iterator[AwsSession]:
     with closing(AwsSession(REGION, name="demo cluster/db-01")) as session:
         yield session

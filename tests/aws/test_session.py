@@ -18,17 +18,10 @@ from agent.aws import AwsError, AwsFault, AwsSession
 from agent.aws.client import Client
 from agent.aws.session import THREADS, Caller
 from recovery_kits.contract import ALWAYS, Aws, Identity
-from tests.aws_server import REGION, AwsServer, MetadataServer, Profile, Rule, World
+from tests.aws_server import REGION, AwsServer, MetadataServer, Rule, World
 from tests.aws_server.fixtures import KEY
 
-LOOPBACK_MAC = "00:00:00:00:00:00"  # every machine has this link
 IMDS_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
-
-
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
 
 
 @pytest.fixture
@@ -42,19 +35,6 @@ def impatient(aws_server: AwsServer) -> Iterator[AwsSession]:
     """Yet more patient than this process's garbage collector is slow: 0.4 s were seen."""
     with closing(AwsSession(REGION, connect_timeout_ms=300, read_timeout_ms=1_000)) as session:
         yield session
-
-
-@pytest.fixture
-def imds(only_loopback: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[MetadataServer]:
-    profile = Profile(
-        instance_id="i-0a",
-        availability_zone=f"{REGION}a",
-        region=REGION,
-        interfaces={LOOPBACK_MAC: "eni-0a", "02:00:00:00:00:0b": "eni-0b"},
-    )
-    with MetadataServer(profile) as server:
-        monkeypatch.setenv(IMDS_VARIABLE, server.url)
-        yield server
 
 
 def failure(

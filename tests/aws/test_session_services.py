@@ -12,7 +12,9 @@ import pytest
 
 from agent.aws import AwsError, AwsFault, AwsSession
 from agent.aws.client import LONGEST_BODY, Client
+from agent.aws.credentials import Kept
 from agent.aws.session import Service
+from agent.aws.setup import Limits
 from tests.aws_server import REGION, AwsServer, Rule
 
 BUCKET, KEY = "example", "a"
@@ -20,12 +22,6 @@ READ: dict[Service, dict[str, Any]] = {
     "dynamodb": {"operation": "get_item", "TableName": "votes", "Key": {"id": {"S": "a"}}},
     "s3": {"operation": "get_object", "Bucket": BUCKET, "Key": KEY},
 }
-
-
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
 
 
 @pytest.fixture
@@ -108,10 +104,10 @@ def test_a_client_whose_loading_outlasted_its_caller_is_kept_for_the_next(
     loads = list[str]()
     begin = Client.__init__
 
-    def slowly(self: Client, service: str, *arguments: object, **more: object) -> None:
+    def slowly(self: Client, service: str, region: str, credentials: Kept, limits: Limits) -> None:
         loads.append(service)
         time.sleep(0.2)
-        begin(self, service, *arguments, **more)  # type: ignore[arg-type]
+        begin(self, service, region, credentials, limits)
 
     monkeypatch.setattr(Client, "__init__", slowly)
 
