@@ -15,7 +15,7 @@ from tests.machines.machine import wait_until
 from tests.machines.records import Records
 from tests.machines.reference import HIERARCHY, NODES
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3_000)]  # minutes on a quiet machine
 
 KILLS = int(os.environ.get("KAGE_KILLS", "5"))
 OTHER = dict(zip(NODES, reversed(NODES), strict=True))
