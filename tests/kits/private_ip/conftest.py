@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+
+from recovery_kits.contract import ALWAYS, Authority, Site, Tools
+from recovery_kits.private_ip import PrivateIpKit, PrivateIpParameters
+from tests.aws_server import AwsServer, World
+from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
+from tests.aws_server.world import IMAGE
+from tests.kits.route.conftest import agent, agents, read_timeout_ms
+from tests.kits.route.harness import Agent, no_command
+
+__all__ = [
+    "agent",
+    "agents",
+    "aws_process",
+    "aws_server",
+    "only_loopback",
+    "read_timeout_ms",
+    "world",
+]
+ADDRESS = "10.0.3.50"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """db-01 and db-03 in one subnet, the address at db-01's eth0; db-02 in another zone."""
+
+    server: AwsServer
+    world: World
+    interfaces: dict[str, str]  # node -> its eth0
+
+    def holders(self, address: str = ADDRESS) -> list[str]:
+        """The ENIs that have the address."""
+        with closing(self.server.ec2()) as client:
+            enis = client.describe_network_interfaces()["NetworkInterfaces"]
+        return [
+            eni["NetworkInterfaceId"]
+            for eni in enis
+            if address in [each["PrivateIpAddress"] for each in eni["PrivateIpAddresses"]]
+        ]
+
+    def kit(
+        self,
+        agent: Agent,
+        node: str,
+        authority: Authority = ALWAYS,
+        peers: dict[str, tuple[str, ...]] | None = None,
+        **changes: Any,
+    ) -> PrivateIpKit:
+        """The node's kit, acting through `agent`; the parameters as usual unless told otherwise."""
+        site = Site(nodes=peers or {"db-01": ("10.0.3.4", "10.0.12.4"), "db-03": ("10.0.3.5",)})
+        tools = Tools(
+            tag="private-ip-app",
+            node=node,
+            run=no_command,
+            aws=agent.aws,
+            authority=authority,
+            site=site,
+        )
+        usual: dict[str, Any] = {"address": IPv4Address(ADDRESS), "interface": self.interfaces[node]}
+        return PrivateIpKit(PrivateIpParameters(**(usual | changes)), tools)
+
+
+@pytest.fixture
+def scene(aws_server: AwsServer, world: World) -> Scene:
+    """Made anew for each test, its calls gone from the journal."""
+    interfaces = {node.name: node.interfaces[0].id for node in world.nodes}
+    with closing(aws_server.ec2()) as client:
+        made = client.create_network_interface(SubnetId=world.subnets["db-01-0"], PrivateIpAddress="10.0.3.5")
+        interfaces["db-03"] = made["NetworkInterface"]["NetworkInterfaceId"]
+        client.run_instances(
+            ImageId=IMAGE,
+            InstanceType="t3.medium",
+            MinCount=1,
+            MaxCount=1,
+            NetworkInterfaces=[{"DeviceIndex": 0, "NetworkInterfaceId": interfaces["db-03"]}],
+        )
+        client.assign_private_ip_addresses(
+            NetworkInterfaceId=interfaces["db-01"], PrivateIpAddresses=[ADDRESS]
+        )
+    aws_server.forget_calls()
+    return Scene(aws_server, world, interfaces)
+
+
+@pytest.fixture
+def db_01(scene: Scene, agent: Agent) -> PrivateIpKit:
+    """The kit of the node that has the address at first."""
+    return scene.kit(agent, "db-01")
+
+
+@pytest.fixture
+def db_03(scene: Scene, agent: Agent) -> PrivateIpKit:
+    """The kit of the node that is to take over."""
+    return scene.kit(agent, "db-03")
+
+
+@pytest.fixture
+def run(agent: Agent) -> Callable[[Any], Any]:
+    """Runs an action to its end."""
+    return agent.runner.run
