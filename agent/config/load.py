@@ -16,6 +16,7 @@ from agent.config.errors import ConfigError, Problem
 from agent.config.fencing import FencingDraft, read_fencing
 from agent.config.lines import Where, find_lines
 from agent.config.model import AwsSetup, Config, PathAddresses, SelfFence, SelfFenceTable
+from agent.config.notify import NotifySetup, read_notify
 from agent.config.reader import Table, read, refuse_unknown, subtable
 from agent.config.resources import Kits
 from agent.config.tables import ClusterTable
@@ -27,7 +28,10 @@ from agent.core.model import Cluster, CommPath
 T = TypeVar("T")
 
 MAX_BYTES = 1 << 20  # a thousand resources fit in a tenth of it
-_TOP_KEYS = ("cluster", "comm_path", "hierarchy", "arbiter", "fencing", "watchdog", "aws", "self_fence")
+_TOP_KEYS = (
+    *("cluster", "comm_path", "hierarchy", "arbiter", "fencing", "watchdog", "aws", "self_fence"),
+    "notify",
+)
 _POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
 _KEY_TUPLE, _KEY = re.compile(r"\('.*\)"), re.compile(r"'([^']*)'")
 _REMEDIES = (  # how tomllib's messages begin, and what to do
@@ -90,6 +94,7 @@ def parse(text: str, source: Path, kits: Kits) -> Config:
         fencing_levels=draft.fencing.levels,
         watchdog=draft.watchdog,
         isolation_check=draft.cluster.isolation_check,
+        notify=draft.notify,
         notes=(
             *clusters.notes(paths),
             *authority.notes(cluster, draft.watchdog),
@@ -112,6 +117,7 @@ class _Draft:
     watchdog: WatchdogSetup | None
     aws: AwsSetup | None
     self_fence: SelfFenceTable | None
+    notify: tuple[NotifySetup, ...]
 
 
 def _read_all(document: Table, kits: Kits, problems: Problems) -> _Draft:
@@ -139,6 +145,7 @@ def _read_all(document: Table, kits: Kits, problems: Problems) -> _Draft:
         else None,
         aws=_read_table(AwsSetup, document, "aws", problems),
         self_fence=_read_table(SelfFenceTable, document, "self_fence", problems),
+        notify=read_notify(document, [draft.name for draft in drafts], problems),
     )
 
 

@@ -14,6 +14,7 @@ from agent.config.arbiter import ArbiterParameters
 from agent.config.errors import BadParameter
 from agent.config.fencing import FencingLevel
 from agent.config.hostports import HostPort
+from agent.config.notify import NotifySetup
 from agent.config.tables import Region
 from agent.config.watchdogs import WatchdogSetup
 from agent.core.ids import NodeId, PathId, Tag
@@ -112,4 +113,5 @@ class Config:
     fencing_levels: tuple[FencingLevel, ...] = ()  # the first tried first; `cluster.fencing` says what for
     watchdog: WatchdogSetup | None = None
     isolation_check: tuple[HostPort, ...] = ()
+    notify: tuple[NotifySetup, ...] = ()  # in the order of the file
     notes: tuple[str, ...] = ()  # what is allowed but not wise, one sentence each

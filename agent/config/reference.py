@@ -8,6 +8,8 @@ from agent.config.arbiter import ArbiterTable, DynamoDbParameters, S3Parameters
 from agent.config.durations import format_duration
 from agent.config.fencing import ClusterLabsTarget, Ec2Target, FencingTable, LevelTable
 from agent.config.model import AwsSetup, SelfFenceTable
+from agent.config.notify import KINDS as DESTINATIONS
+from agent.config.notify import NotifyTable
 from agent.config.reader import Parameter, inner_table, parameters_of
 from agent.config.resources import Kit, Kits
 from agent.config.tables import (
@@ -48,6 +50,10 @@ The parameters of its kind stand in the same table. Where they differ between no
 that may run a hierarchy needs a target of its own.
 """
 
+_NOTIFY_NOTE = """\
+Any number of them; the parameters of its kind stand in the same table. What each does: docs/notices.md.
+"""
+
 
 def reference(kits: Kits) -> str:
     """The whole page, as Markdown; the kits in the order of their names."""
@@ -70,6 +76,8 @@ def reference(kits: Kits) -> str:
         _section('kind = "agent"', ClusterLabsTarget, level="###"),
         _section("[watchdog]", WatchdogSetup),
         _section("[self_fence]", SelfFenceTable),
+        _section("[notify.NAME]", NotifyTable, _NOTIFY_NOTE),
+        *(_section(f'kind = "{kind}"', cls, level="###") for kind, cls in DESTINATIONS.items()),
         "## The kits' parameters\n",
         *(
             _section(f'kit = "{kind}"', kits[kind].Parameters, _kit_note(kits[kind]), level="###")

@@ -173,6 +173,8 @@ class Kind(Enum):
     REPLICA_TRUSTED = "replica-trusted"
     REPLICAS_CHANGED = "replicas-changed"
     DUTY_BROKE = "duty-broke"
+    DESTINATION_FAILED = "destination-failed"
+    DESTINATION_MENDED = "destination-mended"
     STORE_FAILED = "store-failed"
     STORE_MENDED = "store-mended"
     CONFIG_LOADED = "config-loaded"

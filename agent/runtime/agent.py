@@ -42,10 +42,12 @@ from agent.core.messages import Command
 from agent.core.mind import Mind
 from agent.core.node import Node
 from agent.fencing.myself import fence_myself
+from agent.notify.notifier import Notifier
 from agent.runtime.actions import Actions
 from agent.runtime.clock import boot_id, boottime_ms
 from agent.runtime.controls import Controls
 from agent.runtime.duties import Duties
+from agent.runtime.figures import figures
 from agent.runtime.journal import Journal
 from agent.runtime.keeper import Keeper
 from agent.runtime.kitbox import KitBox
@@ -81,6 +83,10 @@ class Agent:
             self.feed,
         )
         self.node: Node | None = None  # until `open`
+        self._notifier = Notifier(
+            me, config, self.notices, state_dir / "notify", lambda: figures(self.node), self.tell
+        )
+        self.notices.on_add = self._notifier.wake
         self.running = asyncio.Event()
         self._agreements = Agreements(self.feed, boottime_ms)
         self._kits = KitBox(
@@ -132,6 +138,7 @@ class Agent:
                         ("comm", self.comm.run()),
                         ("store", self._keeper.run()),
                         ("notices", self.notices.run()),
+                        ("notify", self._notifier.run()),
                         ("aws", self._kits.warm_up()),
                         ("arbiter", self.outside.warm_up()),
                         ("lifeline", self.lifeline.run()),
@@ -209,6 +216,7 @@ class Agent:
         self.config = config
         self.comm.config_digest = config.digest
         self.outside.use(config)
+        self._notifier.use(config)
         self.feed(ConfigLoaded(boottime_ms(), config.cluster))
 
     def tell(self, kind: Kind, severity: Severity, text: str) -> None:

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -51,6 +51,12 @@ class NoticeLog:
         self._complaint = ""  # not empty: the file lacks something
         self._disk = Disk(DISK_LIMIT_S)
         self._one_at_a_time = asyncio.Lock()
+        self.on_add: Callable[[], None] = lambda: None
+
+    @property
+    def last_id(self) -> int:
+        """The next notice gets a higher one; 0 before the first."""
+        return self._next_id - 1
 
     def add(self, notice: Notice) -> None:
         """Keep it, and say it in the service's log."""
@@ -60,6 +66,7 @@ class NoticeLog:
         self._unwritten.append(logged)
         about = " ".join(str(each) for each in (notice.hierarchy, notice.tag, notice.peer) if each)
         _log.log(_LEVELS[notice.severity], "%s%s: %s", notice.kind.value, about and f" {about}", notice.text)
+        self.on_add()
 
     def newest(self, limit: int, after: int = 0) -> list[LoggedNotice]:
         """At most `limit`, oldest first; with `after` > 0 the next ones above that id."""
