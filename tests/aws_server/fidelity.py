@@ -8,19 +8,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from moto.dynamodb.responses import DynamoHandler
 from moto.ec2.exceptions import RouteAlreadyExistsError
 from moto.ec2.models.route_tables import Route, RouteBackend
-from moto.ec2.responses import EC2Response
 
-from tests.aws_server import addresses
+from tests.aws_server import addresses, iam, route53
 
-ARN_TYPES = {  # request parameter -> resource type, of the calls that act on one resource
-    "RouteTableId": "route-table",
-    "NetworkInterfaceId": "network-interface",
-    "InstanceId.1": "instance",
-    "VolumeId": "volume",
-}
 _moto_create_route = RouteBackend.create_route
 _moto_replace_route = RouteBackend.replace_route
 
@@ -28,36 +20,17 @@ _moto_replace_route = RouteBackend.replace_route
 def install() -> None:
     """Patch moto; again is harmless."""
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # 1,300 images, loaded anew after each reset
-    _patch(EC2Response, "_determine_resource", _ec2_resource)
-    _patch(DynamoHandler, "_determine_resource", _dynamodb_resource)
     _patch(RouteBackend, "create_route", _create_route)
     _patch(RouteBackend, "replace_route", _replace_route)
     _patch(Route, "instance_id", property(_instance_id))
     _patch(Route, "network_interface_id", property(_network_interface_id))
     _patch(Route, "state", property(_state))
-    for owner, name, replacement in addresses.patches():
+    for owner, name, replacement in (*addresses.patches(), *iam.patches(), *route53.patches()):
         _patch(owner, name, replacement)
 
 
 def _patch(owner: type, name: str, replacement: object) -> None:
     setattr(owner, name, replacement)
-
-
-def _ec2_resource(response: Any) -> str:
-    """The ARN that IAM is asked about; moto says "*" always, so that no narrow policy ever allows."""
-    query = response.querystring
-    if not query.get("Action", [""])[0].startswith("Describe"):
-        for parameter, kind in ARN_TYPES.items():
-            if query.get(parameter):
-                return (
-                    f"arn:aws:ec2:{response.region}:{response.current_account}:{kind}/{query[parameter][0]}"
-                )
-    return "*"
-
-
-def _dynamodb_resource(response: Any) -> str:
-    table = response.body.get("TableName") if isinstance(response.body, dict) else None
-    return f"arn:aws:dynamodb:{response.region}:{response.current_account}:table/{table}" if table else "*"
 
 
 def _create_route(
