@@ -59,6 +59,7 @@ def _parts(*, quick: bool) -> dict[str, Callable[[], Iterator[Figure]]]:
         "crashes": lambda: cost.crashes(times),
         "idle": lambda: cost.idle(5 if quick else 30),
         "memory": cost.memory_without_aws,
+        "status": lambda: cost.status(times),
         "route-flip": lambda: route_flip.figures(times),
         "stress-balanced": lambda: stress.false_failovers("balanced", 60 if quick else 600),
         "stress-fast": lambda: stress.false_failovers("fast", 60 if quick else 600),

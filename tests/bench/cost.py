@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.bench.figures import Figure
 from tests.bench.outages import RESOURCE
 from tests.machines.lab import NODES, ClusterLab
+from tests.machines.reference import RUNTIME
 from tests.machines.settings import Settings
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -45,6 +49,21 @@ def memory_without_aws() -> Iterator[Figure]:
     with ClusterLab(WITHOUT_AWS) as lab:
         _settle(lab)
         yield Figure("idle agent without AWS clients: memory (RSS)", "MB", _rss_mb(lab), 60)
+
+
+def status(times: int) -> Iterator[Figure]:
+    """What an operator waits for `kage status`, from its start to its end."""
+    with ClusterLab() as lab:
+        _settle(lab)
+        socket = lab.machines["db-01"].path(f"{RUNTIME}/agent.sock")
+        yield Figure("kage status", "ms", tuple(_status_ms(socket) for _ in range(times)), 150)
+
+
+def _status_ms(socket: Path) -> float:
+    begun = time.perf_counter()
+    kage = Path(sys.executable).with_name("kage")
+    subprocess.run([kage, "--socket", socket, "status"], check=True, capture_output=True, timeout=30)
+    return 1_000 * (time.perf_counter() - begun)
 
 
 def crashes(times: int) -> Iterator[Figure]:
