@@ -22,6 +22,7 @@ from werkzeug.test import Client
 from tests.aws_server.faults import Faults, Plan, Rule
 from tests.aws_server.fidelity import install
 from tests.aws_server.http import Environ, StartResponse, read_body, reply, reply_json
+from tests.aws_server.iam import enforce
 
 HANG_LIMIT_S = 300.0  # a hanging call ends then, or when the server stops
 JSON_SERVICES = frozenset({"dynamodb", "logs", "secretsmanager", "ssm"})
@@ -44,6 +45,7 @@ class AwsApp:
             "/_test/faults": self._faults,
             "/_test/journal": lambda _body: [asdict(call) for call in self.faults.journal()],
             "/_test/reset": self._reset,
+            "/_test/iam": lambda body: enforce(on=bool(json.loads(body)["enforced"])),
             "/_test/release-late": lambda _body: self.release_late(),
         }
 
@@ -108,6 +110,7 @@ class AwsApp:
 
     def _reset(self, _body: bytes) -> object:
         self.faults.forget()
+        enforce(on=False)
         with self._one_at_a_time:
             Client(self._moto).post("/moto-api/reset").close()
         return {}

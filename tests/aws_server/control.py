@@ -40,6 +40,10 @@ class Control:
         """Let the calls that are late be applied now."""
         self._ask("release-late")
 
+    def enforce_iam(self, *, enforced: bool) -> None:
+        """Refuse what the caller's policies don't allow, until told otherwise or reset."""
+        self._ask("iam", {"enforced": enforced})
+
     def metadata_down(self, instance_id: str, *, down: bool) -> None:
         """Take one node's IMDS down, or bring it back."""
         self._ask("imds", {"instance_id": instance_id, "down": down})
