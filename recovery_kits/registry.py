@@ -33,6 +33,7 @@ _BUILT_IN = {  # the same as in pyproject.toml: a source tree works without bein
     "private-ip": "recovery_kits.private_ip:PrivateIpKit",
     "route": "recovery_kits.route:RouteKit",
     "systemd": "recovery_kits.systemd:SystemdKit",
+    "target-group": "recovery_kits.target_group:TargetGroupKit",
 }
 
 _journal = logging.getLogger(__name__)

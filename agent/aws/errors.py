@@ -67,6 +67,7 @@ SERVER_CODES = frozenset(
 )
 NOT_FOUND_CODES = frozenset({"NoSuchBucket", "NoSuchHostedZone", "NoSuchKey", "ResourceNotFoundException"})
 OWN_ROLE = "the node's role"
+IAM_NAMES = {"elbv2": "elasticloadbalancing"}  # where IAM calls a service otherwise than botocore
 CREDENTIALS_STEP = "check that the instance has an instance profile and that its clock is right"
 
 
@@ -118,4 +119,4 @@ def _meaning(service: str, operation: str, code: str, status: int, role: str | N
 def _grant(service: str, operation: str, role: str | None) -> str:
     if operation == "AssumeRole":
         return "give the node's role sts:AssumeRole on that role, and let that role trust the node's"
-    return f"give {role or OWN_ROLE} {service}:{operation}"
+    return f"give {role or OWN_ROLE} {IAM_NAMES.get(service, service)}:{operation}"

@@ -18,6 +18,7 @@ from tests.aws_server.world import REGION
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
     from mypy_boto3_s3 import S3Client
 
 WARM_UP = {"ec2": "describe_route_tables", "dynamodb": "list_tables", "s3": "list_buckets"}
@@ -53,6 +54,10 @@ class AwsServer:
     def s3(self, key: str = "AKIATEST") -> S3Client:
         """A client for setting the scene; close it."""
         return cast("S3Client", self._client("s3", key))
+
+    def elbv2(self, key: str = "AKIATEST") -> ElasticLoadBalancingv2Client:
+        """A client for setting the scene; close it."""
+        return cast("ElasticLoadBalancingv2Client", self._client("elbv2", key))
 
     def add_metadata(self, profile: Profile, host: str = "127.0.0.1", port: int = 0) -> MetadataServer:
         """An IMDS of its own for one node; ends with the server."""

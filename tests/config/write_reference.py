@@ -20,6 +20,7 @@ BUILT_IN = (
     "private-ip",
     "route",
     "systemd",
+    "target-group",
 )
 
 

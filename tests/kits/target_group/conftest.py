@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.aws_server import AwsServer, World
+from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
+from tests.kits.route.harness import Agent
+from tests.kits.target_group.harness import PORT, Node
+
+__all__ = ["aws_process", "aws_server", "only_loopback", "world"]
+
+
+@pytest.fixture(scope="session")
+def agents() -> Iterator[Callable[[int], Agent]]:
+    """One agent for each read time-out: making a client takes longer than a test."""
+    made: dict[int, Agent] = {}
+    yield lambda read_timeout_ms: made.setdefault(read_timeout_ms, Agent(read_timeout_ms))
+    for agent in made.values():
+        agent.close()
+
+
+@pytest.fixture
+def agent(aws_server: AwsServer, agents: Callable[[int], Agent]) -> Agent:
+    """The agent that all nodes of a test act through, out of patience soon."""
+    return agents(1_000)
+
+
+@pytest.fixture
+def groups(aws_server: AwsServer, world: World) -> tuple[str, ...]:
+    """Two target groups of instances, behind a load balancer in both nodes' zones."""
+    with closing(aws_server.elbv2()) as client:
+        balancer = client.create_load_balancer(
+            Name="groupware", Type="network", Subnets=[world.subnets["app-a"], world.subnets["app-c"]]
+        )["LoadBalancers"][0]["LoadBalancerArn"]
+        made = []
+        for number, name in enumerate(("web", "api")):
+            group = client.create_target_group(
+                Name=name, Protocol="TCP", Port=PORT, VpcId=world.vpc_id, TargetType="instance"
+            )["TargetGroups"][0]["TargetGroupArn"]
+            client.create_listener(
+                LoadBalancerArn=balancer,
+                Protocol="TCP",
+                Port=PORT + number,
+                DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
+            )
+            made.append(group)
+    aws_server.forget_calls()
+    return tuple(made)
+
+
+@pytest.fixture
+def db_01(agent: Agent, world: World, groups: tuple[str, ...]) -> Node:
+    """One node."""
+    return Node(agent, world, groups, "db-01")
+
+
+@pytest.fixture
+def db_02(agent: Agent, world: World, groups: tuple[str, ...]) -> Node:
+    """The other."""
+    return Node(agent, world, groups, "db-02")
