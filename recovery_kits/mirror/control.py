@@ -148,9 +148,10 @@ class Controls:
                 await asyncio.sleep(_LOOK_S)
             if state is None or state.last_sync_action != "check":
                 raise self._refusal("verify", "it was interrupted; ask again")
-            if not state.mismatch_bytes:
-                return "the copies are the same"
-            return f"about {state.mismatch_bytes} bytes differ; `full-resync` a node makes its copy anew"
+            if differ := state.mismatch_bytes:
+                remedy = "`full-resync` a node makes its copy anew"
+                raise self._refusal("verify", f"about {differ} bytes differ; {remedy}")
+            return "the copies are the same"
 
         return self._begin("verify", work, "the copies are being compared")
 

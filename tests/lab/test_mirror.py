@@ -163,6 +163,22 @@ def test_a_full_resync_copies_everything(calm: MirrorLab) -> None:
     assert resync["bytes"] > SIZE_BYTES * 3 // 4
 
 
+def test_a_copy_that_was_changed_behind_the_mirrors_back_is_found_and_made_anew(calm: MirrorLab) -> None:
+    """In the middle of the disk, which md copies and nothing uses."""
+    calm.lab.guests[TARGET].shell(
+        f"dd if=/dev/urandom of=/dev/vda bs=64k seek={SIZE_BYTES // 2 >> 16} count=1 conv=fsync 2>&1"
+    )
+    calm.control(SOURCE, "verify")
+    found = calm.job(SOURCE)
+    assert found["state"] == "failed"
+    assert "bytes differ" in found["text"]
+    calm.control(SOURCE, "full-resync", node=TARGET)
+    calm.wait_leg(SOURCE, "copying")
+    calm.wait_leg(SOURCE, "in-sync")
+    calm.control(SOURCE, "verify")
+    assert calm.job(SOURCE)["text"] == "the copies are the same"
+
+
 def test_a_target_whose_disk_hangs_is_gone_on_without(calm: MirrorLab) -> None:
     disk = calm.lab.guests[TARGET].data
     with calm.writing(SOURCE) as writes:
