@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -33,12 +34,12 @@ def agent(aws_server: AwsServer, agents: Callable[[int], Agent], read_timeout_ms
 
 
 @pytest.fixture
-def db_01(agent: Agent, world: World) -> Node:
+def db_01(agent: Agent, world: World, tmp_path: Path) -> Node:
     """The node that the routes lead to at first."""
-    return Node(agent, world, "db-01")
+    return Node(agent, world, "db-01", state_dir=tmp_path / "db-01")
 
 
 @pytest.fixture
-def db_02(agent: Agent, world: World) -> Node:
+def db_02(agent: Agent, world: World, tmp_path: Path) -> Node:
     """The node that is to take over."""
-    return Node(agent, world, "db-02")
+    return Node(agent, world, "db-02", state_dir=tmp_path / "db-02")

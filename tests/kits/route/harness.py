@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import closing
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from agent.aws import AwsSession
-from recovery_kits.contract import ALWAYS, Authority, Check, Finding, Tools
+from recovery_kits.contract import ALWAYS, Authority, Check, Finding, Site, Tools
 from recovery_kits.route import RouteKit, RouteParameters
 from tests.aws_server import REGION, AwsServer, World
 
@@ -42,16 +43,35 @@ class Agent:
 class Node:
     """`name` in the reference cluster, which acts through `agent`."""
 
-    def __init__(self, agent: Agent, world: World, name: str, authority: Authority = ALWAYS) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        world: World,
+        name: str,
+        authority: Authority = ALWAYS,
+        state_dir: Path = Path("/nowhere"),  # only a search keeps anything
+    ) -> None:
         self.agent, self.world = agent, world
         self.interface = world.node(name).interfaces[0].id
-        self._tools = Tools(tag="route-vip", node=name, run=no_command, aws=agent.aws, authority=authority)
+        self.memory = state_dir / "route/route-vip.json"
+        self.log: list[str] = []
+        self._tools = Tools(
+            tag="route-vip",
+            node=name,
+            run=no_command,
+            aws=agent.aws,
+            authority=authority,
+            site=Site(state_dir=state_dir),
+            log=self.log.append,
+        )
 
     def kit(self, **changes: Any) -> RouteKit:
-        """A kit for the world's tables and this node's ENI, unless told otherwise."""
+        """A new kit, as after an agent's restart, for the world's tables and this node's ENI, unless told
+        otherwise.
+        """
         usual: dict[str, Any] = {
             "destination": ip_network(self.world.destination),
-            "route_tables": self.world.route_tables,
+            "route_tables": () if "route_tables_by" in changes else self.world.route_tables,
             "interface": self.interface,
         }
         return RouteKit(RouteParameters(**(usual | changes)), self._tools)
@@ -90,13 +110,21 @@ class Node:
 
 def targets(server: AwsServer, world: World, destination: str | None = None) -> list[str | None]:
     """Where each of the world's tables leads the destination: an ENI's id, or None."""
-    wanted = ip_network(destination or world.destination)
+    return [target(server, table, destination or world.destination) for table in world.route_tables]
+
+
+def target(server: AwsServer, table: str, destination: str) -> str | None:
+    """Where one table leads the destination."""
+    wanted = ip_network(destination)
     with closing(server.ec2()) as client:
-        described = client.describe_route_tables(RouteTableIds=list(world.route_tables))["RouteTables"]
-    by_table: dict[str, str | None] = dict.fromkeys(world.route_tables)
-    for table in described:
-        for route in table["Routes"]:
-            said = route.get("DestinationCidrBlock") or route["DestinationIpv6CidrBlock"]
-            if ip_network(said) == wanted:
-                by_table[table["RouteTableId"]] = route.get("NetworkInterfaceId")
-    return list(by_table.values())
+        routes = client.describe_route_tables(RouteTableIds=[table])["RouteTables"][0]["Routes"]
+    for route in routes:
+        said = route.get("DestinationCidrBlock") or route["DestinationIpv6CidrBlock"]
+        if ip_network(said) == wanted:
+            return route.get("NetworkInterfaceId")
+    return None
+
+
+def operations(server: AwsServer) -> list[str]:
+    """What was called, in its order."""
+    return [call.operation for call in server.control.journal()]

@@ -12,7 +12,7 @@ from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from recovery_kits.route import RouteKit, RouteParameters
 from tests.aws_server import AwsServer, World
-from tests.kits.route.harness import Node, targets
+from tests.kits.route.harness import Node, operations, targets
 
 OTHER_TABLE = "rtb-0123456789abcdef0"
 OTHER_INTERFACE = "eni-0123456789abcdef0"
@@ -75,14 +75,13 @@ def test_recover_takes_a_stolen_route_back(
 
 def test_all_tables_are_changed_before_one_reading_back(db_02: Node, aws_server: AwsServer) -> None:
     db_02.restore()
-    operations = [call.operation for call in aws_server.control.journal()]
-    assert operations == ["ec2:ReplaceRoute", "ec2:ReplaceRoute", "ec2:DescribeRouteTables"]
+    assert operations(aws_server) == ["ec2:ReplaceRoute", "ec2:ReplaceRoute", "ec2:DescribeRouteTables"]
 
 
 def test_a_check_is_one_call_for_all_tables(db_01: Node, aws_server: AwsServer) -> None:
     for _ in range(2):
         assert db_01.check().health is Health.OK
-    assert [call.operation for call in aws_server.control.journal()] == ["ec2:DescribeRouteTables"] * 2
+    assert operations(aws_server) == ["ec2:DescribeRouteTables"] * 2
     assert RouteKit.default_check_interval_ms == 30_000
 
 

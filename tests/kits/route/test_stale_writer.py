@@ -18,7 +18,7 @@ from agent.core.states import Health
 from recovery_kits.contract import Unanswered
 from recovery_kits.route import RouteKit
 from tests.aws_server import AwsServer, Rule, World, throttle
-from tests.kits.route.harness import Agent, Node, targets
+from tests.kits.route.harness import Agent, Node, operations, targets
 from tests.runtime.waiting import wait_until
 
 REPLACE, DESCRIBE = "ec2:ReplaceRoute", "ec2:DescribeRouteTables"
@@ -48,10 +48,6 @@ class Brief:
 def old_agent(aws_server: AwsServer, agents: Callable[[int], Agent]) -> Agent:
     """The former owner's: not the new one's, and soon out of patience."""
     return agents(400)
-
-
-def operations(server: AwsServer) -> list[str]:
-    return [call.operation for call in server.control.journal()]
 
 
 @pytest.mark.parametrize("action", [Node.restore, Node.recover, Node.reassert])
