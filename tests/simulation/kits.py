@@ -21,6 +21,7 @@ class Kits:
     def __init__(self, world: World, random: Random) -> None:
         self._world, self._random = world, random
         self.bad = 0.0  # share of actions that fail, hang, or that nobody answers
+        self.unanswered = False  # True: nobody answers any, save what takes something out of service
 
     def act(self, machine: Machine, agent: Agent, start: StartAction) -> None:
         """Begin an action; how and when it ends is drawn."""
@@ -38,7 +39,10 @@ class Kits:
             outcome = Outcome.FAILED
         elif dice < self.bad * 2 / 3 or takes_ms > start.limit_ms:
             outcome, takes_ms = Outcome.TIMED_OUT, start.limit_ms
-        elif dice < self.bad and start.action not in {Action.REMOVE, Action.FORCE_REMOVE}:
+        elif (dice < self.bad or self.unanswered) and start.action not in {
+            Action.REMOVE,
+            Action.FORCE_REMOVE,
+        }:
             outcome = Outcome.UNKNOWN
         self._world.deliver_to(machine, agent, takes_ms, self._end, machine, agent, start.id, outcome)
 
