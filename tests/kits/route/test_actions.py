@@ -7,10 +7,9 @@ from ipaddress import ip_network
 
 import pytest
 
-from agent.config.errors import BadParameter
 from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
-from recovery_kits.route import RouteKit, RouteParameters
+from recovery_kits.route import RouteKit
 from tests.aws_server import AwsServer, World
 from tests.kits.route.harness import Node, operations, targets
 
@@ -173,8 +172,3 @@ def test_a_table_of_another_vpc_is_found(db_01: Node, aws_server: AwsServer, wor
         table = client.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
     (finding,) = db_01.validate(route_tables=(*world.route_tables, table))
     assert vpc in finding.problem
-
-
-def test_a_table_named_twice_is_refused() -> None:
-    with pytest.raises(BadParameter, match="route_tables: name rtb-0123456789abcdef0 once"):
-        RouteParameters(destination=ip_network("10.1.0.10/32"), route_tables=(OTHER_TABLE, OTHER_TABLE))

@@ -126,6 +126,33 @@ def test_one_throttled_table_keeps_no_other_from_being_changed(
     assert targets(aws_server, world)[1] == db_02.interface
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        throttle(REPLACE),
+        broken(REPLACE),
+        Rule(operation=REPLACE, fault="drop-before"),
+        Rule(operation=REPLACE, fault="hang"),
+    ],
+    ids=name_of,
+)
+def test_a_table_that_fails_is_named_at_each_try_until_the_api_recovers_and_one_try_mends_it(
+    db_02: Node, aws_server: AwsServer, world: World, rule: Rule
+) -> None:
+    """The core tries again for as long as nobody answers; how often, its RETRY_FIRST_MS says."""
+    failing, working = world.route_tables
+    rule.body = failing
+    aws_server.control.set_faults(rule)
+    for _ in range(2):
+        with pytest.raises(Unanswered, match=f"restore: {failing}: ReplaceRoute: ") as caught:
+            db_02.restore()
+        assert working not in str(caught.value)
+        assert targets(aws_server, world)[1] == db_02.interface
+    aws_server.control.set_faults()
+    db_02.restore()
+    assert targets(aws_server, world) == [db_02.interface] * 2
+
+
 def test_a_route_created_by_a_lost_call_is_taken_as_ours(
     db_02: Node, aws_server: AwsServer, world: World
 ) -> None:
