@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
+from tests.kits.attachment.fixtures import agents, read_timeout_ms, zone
+from tests.kits.attachment.harness import Zone
+from tests.kits.ebs.harness import Disk
+
+__all__ = ["agents", "aws_process", "aws_server", "only_loopback", "read_timeout_ms", "world", "zone"]
+
+
+@pytest.fixture
+def disk(zone: Zone, tmp_path: Path) -> Disk:
+    """A free volume in the nodes' zone; each node sees its device in a /dev of its own."""
+    return Disk(zone, tmp_path)
