@@ -13,7 +13,7 @@ from recovery_kits.interface import InterfaceId
 from recovery_kits.route.tables import PrefixListId, TableId
 
 BY_VIP = "vip"
-_TAG_TEXT = r"[\w .:/@+-]"  # what EC2's filters and IAM's conditions take as it stands
+_TAG_TEXT = r"\w .:/@+-"  # what EC2's filters and IAM's conditions take as it stands; a value also "="
 VpcId = Annotated[str, Meta(pattern=r"^vpc-[0-9a-f]{8,17}\Z", examples=["vpc-0123456789abcdef0"])]
 RoleArn = Annotated[
     str,
@@ -43,7 +43,7 @@ class RouteParameters:
     route_tables_by: Annotated[
         str | None,
         Meta(
-            pattern=rf"^(vip|tag:{_TAG_TEXT}+={_TAG_TEXT}*)\Z",
+            pattern=rf"^(vip|tag:[{_TAG_TEXT}]+=[={_TAG_TEXT}]*)\Z",
             examples=["vip", "tag:cluster=garoon"],
             description="In the place of `route_tables`, how to find them in the VPC, those added later "
             "too: by a route to the destination that they have already, or by a tag.",
