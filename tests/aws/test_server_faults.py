@@ -244,3 +244,19 @@ def test_a_policy_for_one_route_table_permits_no_other(
 def set_iam(server: AwsServer, calls_until_enforced: str) -> None:
     url, plain = f"{server.url}/moto-api/reset-auth", {"Content-Type": "text/plain"}
     urlopen(Request(url, calls_until_enforced.encode(), plain), timeout=5).close()
+
+
+def test_a_stale_call_is_answered_as_the_same_one_was_before(aws_server: AwsServer, world: World) -> None:
+    table = world.route_tables[0]
+    before = target_of(aws_server, table)
+    with closing(aws_server.ec2()) as client:
+        aws_server.control.set_faults(Rule(operation="ec2:Describe*", fault="stale", left=1))
+        client.replace_route(
+            RouteTableId=table,
+            DestinationCidrBlock=world.destination,
+            NetworkInterfaceId=world.node("db-02").interfaces[0].id,
+        )
+    assert target_of(aws_server, table) == before
+    assert target_of(aws_server, table) == world.node("db-02").interfaces[0].id
+    aws_server.control.set_faults(Rule(operation="ec2:Describe*", fault="stale"))
+    assert target_of(aws_server, world.route_tables[1]) == before, "never asked: as it is"

@@ -27,6 +27,9 @@ from tests.aws_server.iam import enforce
 HANG_LIMIT_S = 300.0  # a hanging call ends then, or when the server stops
 JSON_SERVICES = frozenset({"dynamodb", "logs", "secretsmanager", "ssm"})
 SIGNED_BY = re.compile(r"Credential=([^/]+)/\d+/[^/]+/([^/]+)/")
+ANSWERS_KEPT = 100  # for calls that are to be answered as before
+Answer = tuple[str, list[tuple[str, str]], bytes]  # status, headers, body
+Request = tuple[str, str, bytes]  # operation, query, body
 Control = Callable[[bytes], Any]  # the posted body -> what to answer, as JSON
 
 
@@ -40,6 +43,7 @@ class AwsApp:
         self._late = threading.Event()  # set when the calls that wait for it are to be applied
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._one_at_a_time = threading.Lock()
+        self._answers: dict[Request, Answer] = {}  # the last one of each request
         self.applied: Callable[[str], None] = lambda _operation: None  # told after each call, in its thread
         self._controls = controls | {
             "/_test/faults": self._faults,
@@ -71,7 +75,11 @@ class AwsApp:
                 hang_up(environ)
             case "late" if not self.stopping.is_set():
                 self._late.wait(HANG_LIMIT_S)
-        status, headers, content = self._apply(environ)
+        request = (operation, environ.get("QUERY_STRING", ""), body)
+        if plan.fault == "stale" and (before := self._answers.get(request)):
+            status, headers, content = before
+        else:
+            status, headers, content = self._apply(environ, request)
         self.applied(operation)
         if plan.fault == "drop-after":
             hang_up(environ)
@@ -84,7 +92,7 @@ class AwsApp:
         released, self._late = self._late, threading.Event()
         released.set()
 
-    def _apply(self, environ: Environ) -> tuple[str, list[tuple[str, str]], bytes]:
+    def _apply(self, environ: Environ, request: Request) -> Answer:
         heads: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start(status: str, headers: list[tuple[str, str]], _error: object = None) -> None:
@@ -92,6 +100,10 @@ class AwsApp:
 
         with self._one_at_a_time:
             content = b"".join(self._moto(environ, start))
+            self._answers.pop(request, None)  # the newest is the last
+            self._answers[request] = *heads[0], content
+            if len(self._answers) > ANSWERS_KEPT:
+                del self._answers[next(iter(self._answers))]
         return *heads[0], content
 
     def _control(self, path: str, body: bytes, start: StartResponse) -> Iterable[bytes]:
@@ -112,6 +124,7 @@ class AwsApp:
         self.faults.forget()
         enforce(on=False)
         with self._one_at_a_time:
+            self._answers.clear()
             Client(self._moto).post("/moto-api/reset").close()
         return {}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
-Fault = Literal["none", "error", "drop-before", "drop-after", "late", "hang"]
+Fault = Literal["none", "error", "drop-before", "drop-after", "late", "hang", "stale"]
 JOURNAL_LENGTH = 10_000
 
 
@@ -19,7 +19,8 @@ class Rule:
     """What happens to the calls it matches. The delays of all matching rules add up, the first fault wins.
 
     A "late" call waits for `Control.release_late` before it is applied: by then its caller may have
-    given up. So does a `delay_before_s` longer than the caller's patience.
+    given up. So does a `delay_before_s` longer than the caller's patience. A "stale" call is answered as the
+    same request was before it, by a server that hasn't heard of what happened since; use it for reads.
     """
 
     operation: str = "*"  # glob: "ec2:ReplaceRoute"; S3 and Route 53 read "s3:PUT /bucket/key"
