@@ -32,8 +32,10 @@ _BUILT_IN = {  # the same as in pyproject.toml: a source tree works without bein
     "mirror": "recovery_kits.mirror:MirrorKit",
     "private-ip": "recovery_kits.private_ip:PrivateIpKit",
     "route": "recovery_kits.route:RouteKit",
+    "route53": "recovery_kits.route53:Route53Kit",
     "systemd": "recovery_kits.systemd:SystemdKit",
     "target-group": "recovery_kits.target_group:TargetGroupKit",
+    "transit-gateway-route": "recovery_kits.transit_gateway_route:TransitGatewayRouteKit",
 }
 
 _journal = logging.getLogger(__name__)

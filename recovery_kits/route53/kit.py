@@ -45,10 +45,10 @@ class Route53Kit(Kit[Route53Parameters]):
 
     @classmethod
     def permissions(cls, parameters: Route53Parameters) -> Sequence[Permission]:
-        """Change this record and its owner, see this zone; with `role` it is that role which needs these."""
-        if parameters.role:
+        """Change this record and its owner, see the zone; with `role_arn` that role needs these."""
+        if parameters.role_arn:
             return (
-                Permission(why="ActInDnsAccount", actions=("sts:AssumeRole",), resources=(parameters.role,)),
+                Permission(why="AssumeRole", actions=("sts:AssumeRole",), resources=(parameters.role_arn,)),
             )
         names = (parameters.name, owner_name(parameters.name, parameters.record_type))
         key = "route53:ChangeResourceRecordSets"
@@ -230,4 +230,4 @@ class Route53Kit(Kit[Route53Parameters]):
         return read_records(answer, name, self.parameters.record_type)
 
     async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        return await self.tools.aws.call("route53", operation, role=self.parameters.role, **parameters)
+        return await self.tools.aws.call("route53", operation, role=self.parameters.role_arn, **parameters)

@@ -28,7 +28,7 @@ Hostname = Annotated[
 RoleArn = Annotated[
     str,
     Meta(
-        pattern=r"^arn:[a-z-]+:iam::[0-9]{12}:role/[!-~]+\Z",
+        pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+\Z",
         examples=["arn:aws:iam::123456789012:role/dns"],
     ),
 ]
@@ -67,7 +67,7 @@ class Route53Parameters:
             le=3_600_000,
         ),
     ] = 60_000
-    role: Annotated[
+    role_arn: Annotated[
         RoleArn | None, Meta(description="A role to call as, where the zone is another account's.")
     ] = None
 

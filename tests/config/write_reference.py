@@ -19,8 +19,10 @@ BUILT_IN = (
     "mirror",
     "private-ip",
     "route",
+    "route53",
     "systemd",
     "target-group",
+    "transit-gateway-route",
 )
 
 

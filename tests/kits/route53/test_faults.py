@@ -231,6 +231,6 @@ def test_only_this_record_and_its_owner_may_be_changed(db_01: Node, zone: Zone) 
 
 def test_with_a_role_only_that_role_is_needed(db_01: Node) -> None:
     role = "arn:aws:iam::123456789012:role/dns"
-    kit = db_01.kit(role=role)
+    kit = db_01.kit(role_arn=role)
     (needed,) = kit.permissions(kit.parameters)
     assert (needed.actions, needed.resources) == (("sts:AssumeRole",), (role,))

@@ -1,0 +1,204 @@
+"""What the kit promises while AWS doesn't work, and of a node whose authority is over."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from agent.core.states import Health
+from recovery_kits.contract import KitError, Unanswered
+from tests.aws_server import AwsServer, Rule, throttle
+from tests.kits.transit_gateway_route.harness import Agent, Gateway, Node
+from tests.runtime.waiting import wait_until
+
+REPLACE, CREATE = "ec2:ReplaceTransitGatewayRoute", "ec2:CreateTransitGatewayRoute"
+SEARCH = "ec2:SearchTransitGatewayRoutes"
+CALL = 2  # how often one call asks: before it connects, and when its body is to go out
+
+
+class Brief:
+    """An authority that is over once it has been asked `times` times."""
+
+    def __init__(self, times: int) -> None:
+        self._times, self._asked = times, itertools.count(1)
+
+    def ms_left(self) -> int:
+        return 1_000 if next(self._asked) <= self._times else 0
+
+
+@pytest.fixture
+def read_timeout_ms() -> int:
+    """Short, so that a call that hangs three times is done with soon."""
+    return 400
+
+
+def denied(operation: str) -> Rule:
+    return Rule(operation=operation, fault="error", status=403, code="UnauthorizedOperation")
+
+
+def broken(operation: str, left: int | None = None) -> Rule:
+    return Rule(operation=operation, fault="error", status=500, code="InternalError", left=left)
+
+
+def name_of(rule: object) -> str:
+    return f"{rule.operation}-{rule.fault}-{rule.code}-{rule.left}" if isinstance(rule, Rule) else ""
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        throttle(REPLACE, left=2),
+        throttle(CREATE, left=2),
+        throttle(SEARCH, left=2),
+        broken(CREATE, left=1),
+        Rule(operation=CREATE, fault="drop-before", left=2),
+        Rule(operation=CREATE, fault="drop-after", left=2),  # then the second try is to replace it
+        Rule(operation=REPLACE, fault="hang", left=1),
+        Rule(operation=SEARCH, fault="drop-before", left=1),
+    ],
+    ids=name_of,
+)
+def test_restore_succeeds_in_spite_of(db_01: Node, gateway: Gateway, rule: Rule) -> None:
+    gateway.server.control.set_faults(rule)
+    db_01.restore()
+    gateway.server.control.set_faults()
+    assert gateway.leads_to() == [db_01.attachment] * 2
+
+
+def test_changes_that_were_made_count_though_no_answer_ever_comes(
+    db_01: Node, db_02: Node, gateway: Gateway
+) -> None:
+    db_01.restore()
+    gateway.server.control.set_faults(Rule(operation=REPLACE, fault="drop-after"))
+    db_02.restore()
+    assert gateway.leads_to() == [db_02.attachment] * 2
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        throttle(REPLACE),
+        throttle(SEARCH),
+        broken(CREATE),
+        Rule(operation=REPLACE, fault="hang"),
+        Rule(operation=SEARCH, fault="hang"),
+        denied(SEARCH),  # the changes were accepted; only reading back is refused
+        Rule(fault="hang"),
+    ],
+    ids=name_of,
+)
+def test_nobody_can_tell_whether_restore_worked_after(db_01: Node, gateway: Gateway, rule: Rule) -> None:
+    gateway.server.control.set_faults(rule)
+    for _ in range(2):
+        with pytest.raises(Unanswered, match="transit: restore: tgw-rtb-"):
+            db_01.restore()
+    gateway.server.control.set_faults()
+    db_01.restore()
+
+
+def test_restore_fails_and_tells_which_permission_is_missing(db_01: Node, gateway: Gateway) -> None:
+    gateway.server.control.set_faults(denied(REPLACE))
+    with pytest.raises(KitError, match="give the node's role ec2:ReplaceTransitGatewayRoute") as caught:
+        db_01.restore()
+    assert not isinstance(caught.value, Unanswered)
+    assert gateway.operations().count(CREATE) == 0
+
+
+def test_a_throttled_table_keeps_no_other_from_being_changed(db_01: Node, gateway: Gateway) -> None:
+    first, second = gateway.tables
+    gateway.server.control.set_faults(throttle(REPLACE, body=first))
+    with pytest.raises(Unanswered) as caught:
+        db_01.restore()
+    assert second not in str(caught.value)
+    gateway.server.control.set_faults()
+    assert gateway.leads_to() == [None, db_01.attachment]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        throttle(SEARCH),
+        broken(SEARCH),
+        denied(SEARCH),
+        Rule(operation=SEARCH, fault="hang"),
+        Rule(operation=SEARCH, fault="drop-before"),
+    ],
+    ids=name_of,
+)
+def test_a_check_that_is_not_answered_is_unknown(db_01: Node, gateway: Gateway, rule: Rule) -> None:
+    db_01.restore()
+    gateway.server.forget_calls()
+    gateway.server.control.set_faults(rule)
+    check = db_01.check()
+    assert check.health is Health.UNKNOWN
+    assert "SearchTransitGatewayRoutes: " in check.why
+    assert len(gateway.operations()) == 2
+
+
+def test_one_table_seen_wrong_is_a_failure_though_another_is_not_answered(
+    db_01: Node, gateway: Gateway
+) -> None:
+    first, second = gateway.tables
+    gateway.server.control.set_faults(throttle(SEARCH, body=first))
+    check = db_01.check()
+    assert (check.health, check.why) == (
+        Health.FAILED,
+        f"{second} has no static route to the destination",
+    )
+
+
+def test_a_missing_permission_is_found(db_01: Node, gateway: Gateway) -> None:
+    gateway.server.control.set_faults(denied(SEARCH))
+    (finding,) = db_01.validate()
+    assert finding.remedy == "give the node's role ec2:SearchTransitGatewayRoutes"
+
+
+@pytest.mark.parametrize("fault", ["error", "hang", "drop-before", "drop-after"])
+def test_remove_does_not_care_for_any_fault(db_01: Node, gateway: Gateway, fault: str) -> None:
+    gateway.server.control.set_faults(Rule(fault=fault))  # type: ignore[arg-type]
+    for _ in range(2):
+        db_01.remove()
+    assert gateway.operations() == []
+
+
+@pytest.mark.parametrize("action", [Node.restore, Node.recover, Node.reassert])
+def test_a_node_without_authority_changes_nothing(
+    db_01: Node, gateway: Gateway, action: Callable[[Node], None]
+) -> None:
+    with pytest.raises(Unanswered, match="authority over the hierarchy has run out"):
+        action(replace(db_01, authority=Brief(0)))
+    assert gateway.operations() == []
+
+
+def test_authority_is_asked_before_each_change(db_01: Node, gateway: Gateway) -> None:
+    """Here it lasts for the replacement that finds no route, and not for the creation after it."""
+    with pytest.raises(Unanswered, match="CreateTransitGatewayRoute: NoAuthority"):
+        replace(db_01, authority=Brief(CALL)).restore(route_tables=gateway.tables[:1])
+    assert gateway.operations() == [REPLACE]
+    assert gateway.leads_to() == [None, None]
+
+
+def test_a_former_owners_change_that_lands_late_is_won_back(
+    aws_server: AwsServer, transit_agents: Callable[[int], Agent], gateway: Gateway
+) -> None:
+    """db-01's change is held on its way; db-02 takes over; then the change lands."""
+    old = Node(transit_agents(400), gateway, "db-01", Brief(CALL))
+    db_02 = Node(transit_agents(2_000), gateway, "db-02")
+    db_02.restore()
+    aws_server.control.set_faults(Rule(operation=REPLACE, fault="late", left=1))
+    try:
+        with pytest.raises(Unanswered, match="NoAuthority"):
+            old.restore(route_tables=gateway.tables[:1])
+        db_02.restore()
+        assert gateway.leads_to() == [db_02.attachment] * 2
+    finally:
+        aws_server.control.release_late()
+    old.do(old.agent.until_idle())
+    wait_until(lambda: gateway.leads_to() == [old.attachment, db_02.attachment])
+    assert db_02.check().health is Health.FAILED
+    db_02.reassert()
+    assert gateway.leads_to() == [db_02.attachment] * 2
+    assert db_02.check().health is Health.OK
