@@ -27,7 +27,7 @@ class Mail:
         self._parameters = parameters
         self._place = f"{parameters.host}:{parameters.port_used}"
         self._limit_s = parameters.limit_ms / 1_000
-        self._threads = Blocking(self._place, limit_s=self._limit_s, most=1)
+        self._threads = Blocking("the server", limit_s=self._limit_s, most=1)
 
     async def warm_up(self) -> None:
         """Nothing to load."""

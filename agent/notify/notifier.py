@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from agent.config.model import Config
@@ -79,13 +80,13 @@ class Notifier:
         for name in list(self._at):
             if name not in wanted:
                 self._end(name)
-                self._begin(group, name, self._forget(name))
+                self._begin(group, name, partial(self._forget, name))
             elif self._at[name].made_from != (wanted[name], of_tags):
                 self._end(name)
         for name, setup in wanted.items():
             if name not in self._at:
                 worker = self._worker(setup, sessions)
-                task = self._begin(group, name, worker.run())
+                task = self._begin(group, name, worker.run)
                 self._at[name] = _At((setup, of_tags), worker, task)
 
     def _worker(self, setup: NotifySetup, sessions: Sessions) -> Outbox | Meter:
@@ -101,7 +102,7 @@ class Notifier:
         )
 
     def _begin(
-        self, group: asyncio.TaskGroup, name: str, work: Coroutine[None, None, None]
+        self, group: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[None]]
     ) -> asyncio.Task[None]:
         """Begin once all that went before under this name has ended."""
         before = set(self._ending.get(name, ()))
@@ -128,11 +129,7 @@ class Notifier:
             _log.warning("%s: %s", self._directory, error.strerror)
 
 
-async def _after(before: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> None:
-    try:
-        if before:
-            await asyncio.wait(before)
-    except BaseException:
-        work.close()
-        raise
-    await work
+async def _after(before: set[asyncio.Task[None]], work: Callable[[], Awaitable[None]]) -> None:
+    if before:
+        await asyncio.wait(before)
+    await work()

@@ -27,7 +27,7 @@ class Webhook:
     def __init__(self, parameters: WebhookParameters) -> None:
         self._parameters = parameters
         self._limit_s = parameters.limit_ms / 1_000
-        self._threads = Blocking(parameters.place, limit_s=self._limit_s, most=1)
+        self._threads = Blocking("the server", limit_s=self._limit_s, most=1)
 
     async def warm_up(self) -> None:
         """Nothing to load."""
