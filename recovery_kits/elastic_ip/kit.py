@@ -143,7 +143,8 @@ class ElasticIpKit(Kit[ElasticIpParameters]):
         try:
             return await self._findings()
         except AwsError as error:
-            return [Finding(str(error), error.step or "try again when AWS answers")]
+            remedy = error.step or "try again when AWS answers"
+            return [Finding(str(error), remedy, certain=not error.unanswered)]
 
     async def _findings(self) -> list[Finding]:
         interface = await self._interface()

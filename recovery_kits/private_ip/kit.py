@@ -118,7 +118,8 @@ class PrivateIpKit(Kit[PrivateIpParameters]):
                 self.tools.aws.ec2, self.parameters.address, interface, peers
             ).findings()
         except AwsError as error:
-            return [Finding(str(error), error.step or "try again when AWS answers")]
+            remedy = error.step or "try again when AWS answers"
+            return [Finding(str(error), remedy, certain=not error.unanswered)]
 
     async def _interface(self) -> str:
         return await find_interface(self.tools.aws, self.parameters.interface, self.parameters.device)

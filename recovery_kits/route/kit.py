@@ -106,7 +106,7 @@ class RouteKit(Kit[RouteParameters]):
             return findings + await prefix_list_findings(aws, parameters)
         except AwsError as error:
             otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
-            return [Finding(str(error), error.step or otherwise)]
+            return [Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
 
     async def _find_interface(self) -> str:
         """The ENI that the routes are to lead to; raises AwsError."""

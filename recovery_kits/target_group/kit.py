@@ -174,9 +174,11 @@ class TargetGroupKit(Kit[TargetGroupParameters]):
             return await advice.findings(self.parameters.target_groups, self.parameters.instances)
         except KitError as error:
             step = getattr(error.__cause__, "step", "name an instance or address of every node")
-            return [Finding(error.reason, step or "try again when AWS answers")]
+            certain = not isinstance(error, Unanswered)
+            return [Finding(error.reason, step or "try again when AWS answers", certain=certain)]
         except AwsError as error:
-            return [Finding(str(error), error.step or "try again when AWS answers")]
+            remedy = error.step or "try again when AWS answers"
+            return [Finding(str(error), remedy, certain=not error.unanswered)]
 
     async def _own(self, action: str) -> str:
         """The id of this node's target; raises KitError, Unanswered when IMDS doesn't tell."""

@@ -97,7 +97,7 @@ class TransitGatewayRouteKit(Kit[TransitGatewayRouteParameters]):
                 await asyncio.gather(*(self._look(table) for table in self.parameters.route_tables))
         except AwsError as error:
             otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
-            return [Finding(str(error), error.step or otherwise)]
+            return [Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
         return found
 
     async def _lead(self, table: str) -> None:
