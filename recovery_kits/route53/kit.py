@@ -25,6 +25,7 @@ from recovery_kits.route53.parameters import Route53Parameters, own_value
 from recovery_kits.route53.records import Owner, Reading, Record, owner_name, read_records
 
 NOT_AS_READ = frozenset({"InvalidChangeBatch", "InvalidInput"})  # perhaps: other mistakes are called so too
+SETTLE_S = (0.0, 0.3, 0.6)  # waits before each reading back, in case it shows late
 POLL_S = 2.0  # between two GetChange: Route 53 allows an account five calls a second, all told
 
 
@@ -124,7 +125,7 @@ class Route53Kit(Kit[Route53Parameters]):
             step = error.step or "try again when AWS answers"
             if error.kind is AwsFault.NOT_FOUND:
                 step = "correct hosted_zone_id; `aws route53 list-hosted-zones` lists what there is"
-            findings.append(Finding(str(error), step))
+            findings.append(Finding(str(error), step, certain=not error.unanswered))
         return findings
 
     async def _bring_in(self, action: str, *, from_other_nodes: bool) -> None:
@@ -133,13 +134,23 @@ class Route53Kit(Kit[Route53Parameters]):
             wanted = await self._wanted()
             change = await self._claim(action, wanted, from_other_nodes=from_other_nodes)
             await self._wait_for_sync(change)
-            why = (await patiently(self._look)).why_not(wanted, self._me)
+            why = await self._read_back(wanted)
         except LookupError as error:
             raise self.error(action, f"{error}: give `value` for {self.tools.node}") from error
         except AwsError as error:
             raise (self.unanswered if error.unanswered else self.error)(action, str(error)) from error
         if why:
             raise self.error(action, f"somebody changed {name} meanwhile: it {why}")
+
+    async def _read_back(self, wanted: Record) -> str | None:
+        """What is wrong with the record now, in spite of the claim; raises AwsError."""
+        why: str | None = None
+        for wait_s in SETTLE_S:
+            await asyncio.sleep(wait_s)
+            why = (await patiently(self._look)).why_not(wanted, self._me)
+            if why is None:
+                break
+        return why
 
     async def _claim(self, action: str, wanted: Record, *, from_other_nodes: bool) -> str | None:
         """Make the record this node's; returns the change's id, None where only its answer was lost.
@@ -162,11 +173,10 @@ class Route53Kit(Kit[Route53Parameters]):
                 if not error.passing and error.code not in NOT_AS_READ:
                     raise
                 await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))  # noqa: S311 (jitter)
-                before, reading = reading, await patiently(self._look)
-                last = attempt == TRIES - 1
-                if last and reading.owner == owner:
-                    return None
-                if last or (not error.passing and reading == before):  # it was refused for another reason
+                reading = await patiently(self._look)
+                if attempt == TRIES - 1:
+                    if reading.owner == owner:
+                        return None
                     raise
         raise AssertionError("the last try returns or raises")
 

@@ -131,6 +131,26 @@ def test_a_change_that_comes_between_reading_and_writing_is_seen_and_taken_over(
     assert zone.operations().count(CHANGE) == 2
 
 
+def test_a_reading_that_is_out_of_date_costs_a_try_and_nothing_else(
+    db_01: Node, db_02: Node, zone: Zone
+) -> None:
+    """Also when the next one is out of date as well: a refusal is no reason to believe it."""
+    db_01.restore()
+    kit = db_02.kit()
+    look = kit._look
+    old = db_02.do(look())
+    db_01.restore()
+    readings = [old, old]
+
+    async def look_late() -> Reading:
+        return readings.pop() if readings else await look()
+
+    kit._look = look_late  # type: ignore[method-assign]
+    db_02.do(kit.restore())
+    assert zone.record() == ["10.0.6.4"]
+    assert zone.record(OWNER, "TXT") == [owner("db-02", 3)]
+
+
 def test_what_another_owner_writes_meanwhile_is_left_alone(db_01: Node, zone: Zone) -> None:
     kit = db_01.kit()
     look = kit._look
