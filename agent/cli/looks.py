@@ -9,6 +9,7 @@ import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 from agent.api.reports import FindingView
@@ -21,6 +22,7 @@ from agent.config.model import Config
 from agent.core.ids import NodeId
 from agent.fencing import watchdog
 from agent.fencing.opening import open_fence
+from agent.notify import findings as notices
 from agent.runtime.kitbox import KitBox
 from agent.runtime.outside import PROBE_LIMIT_S, reaches
 from recovery_kits.contract import Finding, KitError, Unanswered
@@ -40,6 +42,7 @@ async def look(config: Config, node: NodeId) -> list[FindingView]:
             *_fences(config, node, stack),
             *_watchdog(config),
             *_outside(config),
+            *_notices(config),
         ]
         for findings in await asyncio.gather(*map(_bounded, looks)):
             found += findings
@@ -127,6 +130,10 @@ def _outside(config: Config) -> list[Look]:
         ]
 
     return [("isolation_check", find)]
+
+
+def _notices(config: Config) -> list[Look]:
+    return [(f"notify {setup.name}", partial(notices.findings, setup)) for setup in config.notify]
 
 
 def _unreached(target: HostPort) -> Finding:
