@@ -10,6 +10,7 @@ Its invariants:
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,10 +154,16 @@ class EbsKit(Kit[EbsParameters]):
 
     async def validate(self) -> list[Finding]:
         """Whether the volume can be attached here and outlives an instance, and whether this role may."""
+        lacking = (
+            [] if shutil.which("blockdev") else [Finding("there is no blockdev(8)", "install util-linux")]
+        )
         try:
-            return await volume_findings(self.parameters.volume, self.parameters.device_name, self.tools)
+            return lacking + await volume_findings(
+                self.parameters.volume, self.parameters.device_name, self.tools
+            )
         except AwsError as error:
-            return [Finding(str(error), error.step or "try again when AWS answers")]
+            remedy = error.step or "try again when AWS answers"
+            return [*lacking, Finding(str(error), remedy, certain=not error.unanswered)]
 
     async def _attach(self, until_s: float) -> None:
         identity = await self.tools.aws.identity()

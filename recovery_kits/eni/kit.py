@@ -11,6 +11,7 @@ Its invariants:
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,11 +139,13 @@ class EniKit(Kit[EniParameters]):
 
     async def validate(self) -> list[Finding]:
         """Whether it can be attached here and outlives an instance, and whether this role may."""
+        lacking = [] if shutil.which("ip") else [Finding("there is no ip(8)", "install iproute2")]
         ours = self.parameters
         try:
-            return await interface_findings(ours.interface, ours.mac, ours.device_index, self.tools)
+            return lacking + await interface_findings(ours.interface, ours.mac, ours.device_index, self.tools)
         except AwsError as error:
-            return [Finding(str(error), error.step or "try again when AWS answers")]
+            remedy = error.step or "try again when AWS answers"
+            return [*lacking, Finding(str(error), remedy, certain=not error.unanswered)]
 
     async def _attach(self, until_s: float) -> None:
         identity = await self.tools.aws.identity()

@@ -261,6 +261,12 @@ def test_a_volume_that_is_broken_is_refused_with_its_state(disk: Disk, zone: Zon
     assert zone.changes() == []
 
 
+def test_a_missing_program_is_found(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (finding,) = disk.validate("db-03")
+    assert finding.problem == "there is no blockdev(8)"
+
+
 def test_permissions_are_what_the_actions_and_validate_call(disk: Disk, zone: Zone) -> None:
     disk.attach("db-01")
     disk.validate("db-03")

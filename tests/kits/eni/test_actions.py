@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,6 +242,12 @@ def test_an_interface_of_awss_own_is_refused(card: Card, zone: Zone, changes: di
     assert zone.changes() == []
 
 
+def test_a_missing_program_is_found(card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (finding,) = card.validate("db-03")
+    assert finding.problem == "there is no ip(8)"
+
+
 def test_permissions_are_what_the_actions_and_validate_call(card: Card, zone: Zone) -> None:
     card.attach("db-01")
     card.validate("db-03")
@@ -254,7 +261,7 @@ def test_permissions_are_what_the_actions_and_validate_call(card: Card, zone: Zo
     assert seeing.resources == ("*",)
 
 
-def test_a_device_is_known_by_its_mac_address_and_what_borrows_it_is_not_taken_for_it(tmp_path: Any) -> None:
+def test_a_device_is_known_by_its_mac_address_and_what_borrows_it_is_not_taken_for_it(tmp_path: Path) -> None:
     mac = "0a:1b:2c:3d:4e:5f"
     assert find_link(tmp_path, mac) is None
     make_link(tmp_path, "br0", mac, UP, real=False)

@@ -136,9 +136,22 @@ def test_while_metadata_is_away_nobody_can_tell(card: Card, zone: Zone) -> None:
     with pytest.raises(Unanswered, match="instance metadata"):
         zone.agent.run(kit.restore())
     assert zone.agent.run(kit.quick_check()).health is Health.UNKNOWN
+    (finding,) = zone.agent.run(kit.validate())
+    assert not finding.certain
     zone.agent.run(kit.remove())
     assert not card.is_up("db-01")
     assert zone.operations() == []
+
+
+@pytest.mark.parametrize("operation", [LOOK, INSTANCES, ATTACH, DETACH])
+def test_what_could_not_be_asked_beforehand_is_found_as_uncertain(
+    card: Card, zone: Zone, operation: str
+) -> None:
+    card.attach("db-01")
+    zone.server.control.set_faults(throttle(operation))
+    (finding,) = card.validate("db-03")
+    assert not finding.certain
+    assert card.at() == "db-01"
 
 
 def test_a_restore_cut_short_is_finished_by_the_next(card: Card, zone: Zone) -> None:
