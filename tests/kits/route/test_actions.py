@@ -67,9 +67,11 @@ def test_recover_takes_a_stolen_route_back(
     db_01: Node, db_02: Node, aws_server: AwsServer, world: World
 ) -> None:
     db_02.restore(route_tables=world.route_tables[:1])
+    assert db_01.check().health is Health.FAILED
     for _ in range(2):
         db_01.recover()
         assert targets(aws_server, world) == [db_01.interface] * 2
+        assert db_01.check().health is Health.OK
 
 
 def test_all_tables_are_changed_before_one_reading_back(db_02: Node, aws_server: AwsServer) -> None:
