@@ -7,7 +7,7 @@ alarms are for, and why missing figures count as bad in them.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +50,7 @@ class CloudWatch:
                 MetricData=data[first : first + DATA_PER_CALL],
             )
 
-    async def put_alarms(self, hierarchies: Iterator[str] | tuple[str, ...]) -> None:
+    async def put_alarms(self, hierarchies: Iterable[str]) -> None:
         """Make the alarms, or make them what they should be; their state stays. Raises NotSent."""
         if not self._parameters.alarm_topics:
             return

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,15 +14,25 @@ import boto3
 import pytest
 
 from agent.aws import AwsSession
-from agent.config.notify import CloudWatchParameters, NotifyTable, SesParameters, SnsParameters
+from agent.config import parse
+from agent.config.notify import (
+    CloudWatchParameters,
+    NotifySetup,
+    NotifyTable,
+    SesParameters,
+    SnsParameters,
+)
 from agent.core.effects import Severity
 from agent.notify.aws import SesMail, Topic
 from agent.notify.cloudwatch import CloudWatch, Figures
 from agent.notify.contract import NotSent
 from agent.notify.meter import Meter
+from agent.notify.opening import Sessions, open_destination
+from agent.notify.permissions import notice_permissions
 from agent.notify.wants import Wants
 from agent.runtime.noticelog import NoticeLog
 from tests.aws_server import REGION, AwsServer, Rule
+from tests.config.fakes import GOOD, KITS, SOURCE
 from tests.notify.messages import ME, message, notice
 from tests.runtime.waiting import on_loop, until
 
@@ -200,3 +211,25 @@ async def test_notices_are_counted_until_a_put_has_worked(
                 await task
     assert sum(puts) == 2
     assert caplog.text.count("figures are missing") == 1
+
+
+@on_loop
+async def test_the_permissions_name_exactly_what_is_called(aws_server: AwsServer) -> None:
+    table = NotifyTable(kind="sns")
+    setups = (
+        NotifySetup(name="topic", table=table, parameters=SnsParameters(topic=ABSENT)),
+        NotifySetup(name="mail", table=table, parameters=SesParameters(sender="a@b.c", to=("a@b.c",))),
+        NotifySetup(name="figures", table=table, parameters=CloudWatchParameters(alarm_topics=(ABSENT,))),
+    )
+    config = replace(parse(f'{GOOD}[aws]\nregion = "{REGION}"\n', SOURCE, KITS), notify=setups)
+    with closing(Sessions(config)) as sessions:
+        for setup in setups:
+            destination = open_destination(setup, "shop", "db-01", sessions)
+            with suppress(NotSent):  # they are called; that nothing is there is no matter
+                if isinstance(destination, CloudWatch):
+                    await destination.put(1, FIGURES)
+                    await destination.put_alarms(("app",))
+                else:
+                    await destination.send(message())
+    called = {each.operation.replace("monitoring:", "cloudwatch:") for each in aws_server.control.journal()}
+    assert called == {action for each in notice_permissions(config, None) for action in each.actions}
