@@ -31,7 +31,7 @@ bench: setup ## Outages, cost and route flips against the budgets
 	$(PYTHON) -m tests.bench
 
 simulate: setup ## Whole clusters with everything going wrong, SEEDS=2000 of them; a failure is shrunk and kept
-	$(PYTHON) -m tests.simulation --seeds $(SEEDS) --scale 100
+	$(PYTHON) -m tests.simulation.compiled --seeds $(SEEDS) --scale 100
 
 search: setup ## Every order of events in a small cluster, up to a bound
 	$(PYTHON) -m tests.simulation.search
