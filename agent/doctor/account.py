@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from agent.config.model import Address, Config
 from agent.core.ids import NodeId
-from agent.doctor.cloud import Cloud, Interface
+from agent.doctor.cloud import Cloud, Interface, Table
 from agent.doctor.contract import Untold, Verdict, ok, problem, told, unknown
 from recovery_kits.route import RouteParameters
+from recovery_kits.route.tables import PrefixListId
 
 _WHICH = "correct the comm path's address; `aws ec2 describe-network-interfaces` lists what there is"
 
@@ -114,6 +115,9 @@ def virtual_addresses(config: Config, cloud: Cloud) -> Iterator[Verdict]:
     """What routes lead to is outside the VPC's range: inside it the VPC's own `local` route counts."""
     ranges = told(cloud.vpcs)
     for destination in dict.fromkeys(parameters.destination for _, _, parameters in _routes(config)):
+        if isinstance(destination, PrefixListId):
+            yield unknown(f"{destination} is a prefix list, which isn't looked into")
+            continue
         inside = [
             f"{range_} of {vpc}"
             for vpc, held in ranges.items()
@@ -133,17 +137,17 @@ def client_routes(config: Config, cloud: Cloud) -> Iterator[Verdict]:
     """Every configured route table serves a subnet; which subnets none of them serves is said."""
     tables, subnets = told(cloud.tables), told(cloud.subnets)
     served: set[str] = set()
-    listed = {table for _, _, parameters in _routes(config) for table in parameters.route_tables}
+    routes = [parameters for _, _, parameters in _routes(config)]
+    meant = [table for table in tables.values() if any(_means(each, table) for each in routes)]
     explicit = {subnet for table in tables.values() for subnet in table.subnets}
-    for name in sorted(listed & tables.keys()):  # one that isn't there is `check`'s finding
-        table = tables[name]
+    for table in meant:  # one that is named and isn't there is `check`'s finding
         rest = {each for each, vpc in subnets.items() if vpc == table.vpc} - explicit if table.main else set()
         if own := {*table.subnets, *rest}:
             served |= own
         else:
             yield problem(
-                f"no subnet is associated with {name}: its route serves nobody",
-                f"aws ec2 associate-route-table --route-table-id {name} --subnet-id subnet-…",
+                f"no subnet is associated with {table.id}: its route serves nobody",
+                f"aws ec2 associate-route-table --route-table-id {table.id} --subnet-id subnet-…",
             )
     if served:
         left = ", ".join(sorted(subnets.keys() - served)) or "no subnet"
@@ -155,6 +159,16 @@ def _routes(config: Config) -> Iterator[tuple[str, NodeId, RouteParameters]]:
         for node, parameters in setup.parameters.items():
             if isinstance(parameters, RouteParameters):
                 yield tag, node, parameters
+
+
+def _means(parameters: RouteParameters, table: Table) -> bool:
+    """Whether the parameters name the table, or the kit would find it."""
+    if parameters.tag:
+        key, value = parameters.tag
+        return table.tags.get(key) == value
+    if parameters.route_tables_by:
+        return str(parameters.destination) in table.destinations
+    return table.id in parameters.route_tables
 
 
 def _target(config: Config, cloud: Cloud, node: NodeId, parameters: RouteParameters) -> Interface:

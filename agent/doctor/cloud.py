@@ -70,6 +70,8 @@ class Table:
     vpc: str
     subnets: tuple[str, ...]
     main: bool  # of those that are associated with none
+    tags: Mapping[str, str]
+    destinations: frozenset[str]  # what it has a route to, as AWS writes it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ async def _ask(
 
 
 def _untold(error: AwsError) -> Untold:
-    return Untold(str(error), error.step or _STEP)
+    return Untold(f"{error.operation}: {error.code}: {error.text}", error.step or _STEP)
 
 
 async def _interfaces(aws: Aws, addresses: Collection[Address]) -> list[Interface] | Untold:
@@ -204,6 +204,13 @@ def _table(said: Mapping[str, Any]) -> Table:
         vpc=said["VpcId"],
         subnets=tuple(each["SubnetId"] for each in associations if each.get("SubnetId")),
         main=any(each.get("Main") for each in associations),
+        tags={each["Key"]: each["Value"] for each in said.get("Tags", ())},
+        destinations=frozenset(
+            each[key]
+            for each in said.get("Routes", ())
+            for key in ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")
+            if each.get(key)
+        ),
     )
 
 

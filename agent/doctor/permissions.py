@@ -8,6 +8,7 @@ from agent.arbiters.opening import arbiter_permissions
 from agent.config.model import Config
 from agent.core.ids import NodeId
 from agent.fencing.opening import level_permissions
+from agent.notify.permissions import notice_permissions
 from recovery_kits.contract import Permission
 from recovery_kits.registry import kits
 
@@ -38,4 +39,4 @@ def _fencing(config: Config, node: NodeId | None) -> Iterator[Permission]:
         yield from level_permissions(level, node)
 
 
-PARTS: tuple[Part, ...] = (_kits, _arbiter, _fencing)  # a part of the file that calls AWS is one more
+PARTS: tuple[Part, ...] = (_kits, _arbiter, _fencing, notice_permissions)

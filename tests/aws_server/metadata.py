@@ -23,6 +23,7 @@ class Profile:
     region: str
     interfaces: Mapping[str, str]  # MAC address -> ENI id
     role: str = "kagemusha-node"
+    account: str = "123456789012"  # moto's own
     credentials: Mapping[str, str] | None = None  # as IMDS words them: AccessKeyId, SecretAccessKey, …
 
     def pages(self) -> dict[str, str]:
@@ -36,6 +37,8 @@ class Profile:
             macs: "\n".join(f"{mac}/" for mac in self.interfaces),
         }
         pages |= {f"{macs}/{mac}/interface-id": eni for mac, eni in self.interfaces.items()}
+        document = {"accountId": self.account, "region": self.region, "instanceId": self.instance_id}
+        pages["/latest/dynamic/instance-identity/document"] = json.dumps(document)
         if self.credentials is not None:
             pages |= {ROLE_PATH: self.role, f"{ROLE_PATH}/{self.role}": json.dumps(dict(self.credentials))}
         return pages

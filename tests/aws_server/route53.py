@@ -13,10 +13,11 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.route53.exceptions import Route53ClientError
-from moto.route53.models import RecordSet, Route53Backend
+from moto.route53.models import HostedZoneIdentifier, RecordSet, Route53Backend
 from moto.route53.responses import Route53
 
 _make_record: Any = RecordSet  # abstract by its types, and yet what moto makes itself
+_moto_zone_id = HostedZoneIdentifier.generate
 _numbers = itertools.count(1)
 _asked: set[str] = set()  # ids of the changes that somebody has asked about
 
@@ -27,7 +28,13 @@ def patches() -> tuple[tuple[type, str, object], ...]:
         (Route53Backend, "change_resource_record_sets", _change_records),
         (Route53, "change_resource_record_sets", _answer_change),
         (Route53, "get_change", _get_change),
+        (HostedZoneIdentifier, "generate", _zone_id),
     )
+
+
+def _zone_id(zone: Any, *args: Any, **kwargs: Any) -> str:
+    """AWS's begin with Z."""
+    return f"Z{_moto_zone_id(zone, *args, **kwargs)[1:]}"
 
 
 def _answer_change(response: Any) -> ActionResult:
