@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import shutil
 import socket
@@ -91,10 +92,9 @@ def _network_findings(place: Place) -> list[Finding]:
             try:
                 sock.bind((address, place.port))
             except OSError as error:
-                where = f"{address} port {place.port}"
-                found.append(
-                    Finding(f"{where}: {error.strerror}", "write another port, the same on all nodes")
-                )
+                elsewhere = error.errno == errno.EADDRNOTAVAIL
+                remedy = "correct this node's comm path" if elsewhere else "write another port on all nodes"
+                found.append(Finding(f"{address} port {place.port}: {error.strerror}", remedy))
     return found
 
 
