@@ -18,6 +18,7 @@ from moto.ec2.responses import EC2Response
 from moto.elbv2.responses import ELBV2Response
 from moto.iam.access_control import IAMRequestBase
 from moto.route53.responses import Route53
+from moto.s3.exceptions import S3ClientError
 from moto.ses.responses import EmailResponse
 from moto.sns.responses import SNSResponse
 
@@ -31,7 +32,9 @@ EC2_TYPES = {  # request parameter -> resource type
     "TransitGatewayRouteTableId": "transit-gateway-route-table",
     "VolumeId": "volume",
 }
+ROUTE_CHANGES = frozenset({"CreateRoute", "ReplaceRoute"})  # of the table alone, wherever the route leads
 READ_BY_RESOURCE = frozenset({"DescribeInstanceAttribute"})  # the other Describe… know no resources
+denied: list[str] = []  # what was refused since enforcing began
 _check = IAMRequestBase.check_action_permitted
 _check_signature = IAMRequestBase.check_signature
 
@@ -52,18 +55,19 @@ def enforce(*, on: bool) -> None:
     """Let only what the caller's policies allow be done from now on; or everything again."""
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0.0 if on else float("inf")
     ActionAuthenticatorMixin.request_count = 0
+    denied.clear()
 
 
 def _check_each(request: Any, resource: str) -> None:
     """A call is permitted if it is on each of its resources."""
-    request._action = re.sub(
-        "^monitoring:", "cloudwatch:", request._action
-    )  # signed as the one, named the other
+    request._action = re.sub("^monitoring:", "cloudwatch:", request._action)  # CloudWatch is signed so
     try:
         for each in resource.split():
             _check(request, each)
-    except AccessDeniedError as error:
-        if request._service == "route53":  # which words errors in its own way
+    except (AccessDeniedError, S3ClientError) as error:
+        denied.append(f"{request._action} on {resource}")
+        in_other_words = request._service == "route53"
+        if in_other_words and isinstance(error, AccessDeniedError):
             error.description = re.sub("</?Errors>", "", error.description or "")
         raise
 
@@ -78,10 +82,11 @@ def _ec2(response: Any) -> str:
     action = response.querystring.get("Action", [""])[0]
     if action.startswith("Describe") and action not in READ_BY_RESOURCE:
         return ALL
+    types = {"RouteTableId": "route-table"} if action in ROUTE_CHANGES else EC2_TYPES
     named = [
-        (EC2_TYPES[parameter], values[0])
+        (types[parameter], values[0])
         for key, values in response.querystring.items()
-        if (parameter := key.partition(".")[0]) in EC2_TYPES
+        if (parameter := key.partition(".")[0]) in types
     ]
     if attachment := response.querystring.get("AttachmentId"):
         named += _attached(response.ec2_backend, attachment[0])

@@ -89,7 +89,7 @@ def beside(client: Any, world: World) -> str:
 
 
 def _route(server: AwsServer, world: World) -> Scene:
-    interface = world.node("db-01").interfaces[0].id
+    interface = world.node("db-02").interfaces[0].id  # the route leads to db-01's so far
     with closing(server.ec2()) as client:
         other = client.create_route_table(VpcId=world.vpc_id)["RouteTable"]["RouteTableId"]
     text = 'destination = "10.1.0.10/32"\nroute_tables = ["{}"]\ninterface = "{}"\n'.format

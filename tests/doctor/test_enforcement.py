@@ -28,7 +28,7 @@ from recovery_kits import attachment
 from recovery_kits.contract import Kit, KitError
 from recovery_kits.eni import EniKit
 from recovery_kits.registry import kits
-from tests.aws_server import REGION, AwsServer, World
+from tests.aws_server import REGION, AwsServer, World, iam
 from tests.doctor.scenes import SCENES, Machine, cluster, resource
 
 ACCOUNT = "123456789012"
@@ -60,10 +60,10 @@ class Enforced:
 
     def begin(self, policy: str) -> None:
         """From now on this process is a node that has this policy and no other."""
-        with closing(self.server._client("iam")) as iam:
-            iam.create_user(UserName="node")
-            iam.put_user_policy(UserName="node", PolicyName="kagemusha", PolicyDocument=policy)
-            key = iam.create_access_key(UserName="node")["AccessKey"]
+        with closing(self.server._client("iam")) as users:
+            users.create_user(UserName="node")
+            users.put_user_policy(UserName="node", PolicyName="kagemusha", PolicyDocument=policy)
+            key = users.create_access_key(UserName="node")["AccessKey"]
         self.monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
         self.monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
         self.server.control.enforce_iam(enforced=True)
@@ -122,6 +122,7 @@ def test_a_kit_works_with_the_policy_and_can_touch_nothing_else(
     async def act() -> None:
         with closing(KitBox(DB_01, own, tmp_path, lambda _tag, _line: None)) as box:
             await use(kit_of(box, own, machine))
+            assert iam.denied == []  # not even what a kit takes in its stride
             with pytest.raises(KitError, match=DENIED):
                 await kit_of(box, other, machine).restore()
 
@@ -173,6 +174,7 @@ def test_an_arbiter_works_with_the_policy_and_can_write_nowhere_else(
     elsewhere = enforced.config(cluster(table(other) + SCRIPT, ARBITER), "other")
     enforced.begin(enforced.policy(text))
     assert asyncio.run(tried(config)) == []
+    assert iam.denied == []
     (problem,) = asyncio.run(tried(elsewhere))
     assert DENIED in problem
 
@@ -199,6 +201,7 @@ def test_fencing_works_with_the_policy_and_reaches_no_other_instance(
             ec2 = box._aws.ec2
             fenced = await open_levels(config.fencing_levels, DB_01, ec2).fence(DB_02)
             assert fenced.evidence.endswith("and starts again" if action == "reboot" else "is stopped")
+            assert iam.denied == []
             with pytest.raises(NotFenced, match=DENIED):
                 await open_levels(elsewhere.fencing_levels, DB_01, ec2).fence(DB_02)
 
