@@ -246,16 +246,19 @@ def set_iam(server: AwsServer, calls_until_enforced: str) -> None:
     urlopen(Request(url, calls_until_enforced.encode(), plain), timeout=5).close()
 
 
-def test_a_stale_call_is_answered_as_the_same_one_was_before(aws_server: AwsServer, world: World) -> None:
+def test_a_stale_call_is_answered_as_the_same_one_was_before_the_mark(
+    aws_server: AwsServer, world: World
+) -> None:
     table = world.route_tables[0]
     before = target_of(aws_server, table)
     with closing(aws_server.ec2()) as client:
-        aws_server.control.set_faults(Rule(operation="ec2:Describe*", fault="stale", left=1))
+        aws_server.control.mark()
         client.replace_route(
             RouteTableId=table,
             DestinationCidrBlock=world.destination,
             NetworkInterfaceId=world.node("db-02").interfaces[0].id,
         )
+    aws_server.control.set_faults(Rule(operation="ec2:Describe*", fault="stale", left=1))
     assert target_of(aws_server, table) == before
     assert target_of(aws_server, table) == world.node("db-02").interfaces[0].id
     aws_server.control.set_faults(Rule(operation="ec2:Describe*", fault="stale"))

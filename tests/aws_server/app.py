@@ -44,6 +44,7 @@ class AwsApp:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._one_at_a_time = threading.Lock()
         self._answers: dict[Request, Answer] = {}  # the last one of each request
+        self._marked: dict[Request, Answer] = {}  # as they were when that was asked for
         self.applied: Callable[[str], None] = lambda _operation: None  # told after each call, in its thread
         self._controls = controls | {
             "/_test/faults": self._faults,
@@ -51,6 +52,7 @@ class AwsApp:
             "/_test/reset": self._reset,
             "/_test/iam": lambda body: enforce(on=bool(json.loads(body)["enforced"])),
             "/_test/release-late": lambda _body: self.release_late(),
+            "/_test/mark": lambda _body: self._mark(),
         }
 
     def __call__(self, environ: Environ, start: StartResponse) -> Iterable[bytes]:
@@ -76,7 +78,7 @@ class AwsApp:
             case "late" if not self.stopping.is_set():
                 self._late.wait(HANG_LIMIT_S)
         request = (operation, environ.get("QUERY_STRING", ""), body)
-        if plan.fault == "stale" and (before := self._answers.get(request)):
+        if plan.fault == "stale" and (before := self._marked.get(request)):
             status, headers, content = before
         else:
             status, headers, content = self._apply(environ, request)
@@ -91,6 +93,10 @@ class AwsApp:
         """Let the calls that are late be applied now."""
         released, self._late = self._late, threading.Event()
         released.set()
+
+    def _mark(self) -> None:
+        with self._one_at_a_time:
+            self._marked = dict(self._answers)
 
     def _apply(self, environ: Environ, request: Request) -> Answer:
         heads: list[tuple[str, list[tuple[str, str]]]] = []
@@ -125,6 +131,7 @@ class AwsApp:
         enforce(on=False)
         with self._one_at_a_time:
             self._answers.clear()
+            self._marked.clear()
             Client(self._moto).post("/moto-api/reset").close()
         return {}
 

@@ -36,6 +36,10 @@ class Control:
         """Forget everything: AWS's resources, rules, journal."""
         self._ask("reset", {})
 
+    def mark(self) -> None:
+        """Let calls that are stale be answered as by now."""
+        self._ask("mark")
+
     def release_late(self) -> None:
         """Let the calls that are late be applied now."""
         self._ask("release-late")

@@ -20,7 +20,7 @@ class Rule:
 
     A "late" call waits for `Control.release_late` before it is applied: by then its caller may have
     given up. So does a `delay_before_s` longer than the caller's patience. A "stale" call is answered as the
-    same request was before it, by a server that hasn't heard of what happened since; use it for reads.
+    same request was before `Control.mark`, by a server that hasn't heard of what happened since: for reads.
     """
 
     operation: str = "*"  # glob: "ec2:ReplaceRoute"; S3 and Route 53 read "s3:PUT /bucket/key"

@@ -6,53 +6,18 @@ that of every kit); here every check says so for an hour, or the arbiter's store
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
-
 import pytest
 
-from agent.core.effects import Effect, Fence, FenceMyself, StartAction
 from agent.core.states import Action
-from tests.simulation import options as options_of
-from tests.simulation.machine import Agent, Machine
-from tests.simulation.options import Options
-from tests.simulation.run import HEALED_WITHIN, well
-from tests.simulation.world import World
+from tests.simulation.run import HEALED_WITHIN
+from tests.simulation.witness import all_well, in_service
 
-OUTAGE_MS = 3_600_000
+HOUR_MS = 3_600_000
 AWAY = {  # what is away -> (the kits' APIs and IMDS, the arbiter's store)
     "EC2 or IMDS": (True, False),
     "DynamoDB or S3": (False, True),
     "all of AWS": (True, True),
 }
-
-
-class Witness(World):
-    """Also counts what the cores have had done."""
-
-    def __init__(self, options: Options) -> None:
-        self.done = Counter[str]()
-        super().__init__(options)
-
-    def _carry_out(self, machine: Machine, agent: Agent, effect: Effect) -> None:
-        if isinstance(effect, StartAction):
-            self.done[effect.action.value] += 1
-        elif isinstance(effect, Fence | FenceMyself):
-            self.done[type(effect).__name__] += 1
-        super()._carry_out(machine, agent, effect)
-
-
-def in_service(seed: int) -> Witness:
-    """A cluster at the balanced preset's own times, with an arbiter, in which all is well."""
-    drawn = options_of.draw(seed, scale=1)
-    world = Witness(replace(drawn, cluster=replace(drawn.cluster, arbiter=True)))
-    assert world.run_until(lambda: all_well(world), HEALED_WITHIN * drawn.grant_ms)
-    world.run(10 * drawn.grant_ms)
-    return world
-
-
-def all_well(world: World) -> bool:
-    return all(well(world, each.name) for each in world.cluster.hierarchies)
 
 
 @pytest.mark.parametrize("away", AWAY)
@@ -64,7 +29,7 @@ def test_an_hour_without_aws_moves_and_fences_nothing(seed: int, away: str) -> N
     owners = {each.name: world.serving(each.name) for each in world.cluster.hierarchies}
     world.kits.unanswered, world.arbiter.away = AWAY[away]
     world.done.clear()
-    world.run(OUTAGE_MS)
+    world.run(HOUR_MS)
     assert set(world.done) == {Action.CHECK.value}
     assert world.done[Action.CHECK.value] > 100
     assert {each.name: world.serving(each.name) for each in world.cluster.hierarchies} == owners
