@@ -7,12 +7,12 @@ can't know an old answer for one: it says FAILED, and the repair that follows wr
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from agent.aws import AwsError, AwsFault
-from recovery_kits.contract import Identity
+from recovery_kits.contract import Aws, Identity
 from recovery_kits.registry import kits
 from tests.aws_faults.bench import CHANGES, LIMIT_MS, READS, Bench
 from tests.aws_server import Rule
@@ -75,17 +75,22 @@ def test_what_the_agent_is_told(bench: Bench, kind: str, fault: str) -> None:
 @pytest.mark.parametrize("kind", CHANGES)
 def test_without_imds_nobody_can_tell_unless_the_configuration_says_all(bench: Bench, kind: str) -> None:
     assert bench.outcome("restore") == "OK"
-    without_imds(bench)
+    tools = bench.kit.tools
+    object.__setattr__(tools, "aws", WithoutImds(tools.aws))  # what a kit is made of keeps its tools too
     expected = "UNKNOWN" if kind in ASK_IMDS else "OK"
     assert [bench.outcome(each) for each in ("restore", "quick_check")] == [expected] * 2
     assert bench.outcome("remove") == "OK"
 
 
-def without_imds(bench: Bench) -> None:
-    aws = bench.kit.tools.aws
+class WithoutImds:
+    """A session whose machine can't be asked who it is."""
 
-    async def identity() -> Identity:
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+        self.refresh_identity = self.identity
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._aws, name)
+
+    async def identity(self) -> Identity:
         raise AwsError(AwsFault.NETWORK, "instance metadata", "TimedOut", "no answer within 3 s")
-
-    away = SimpleNamespace(ec2=aws.ec2, call=aws.call, identity=identity, refresh_identity=identity)
-    object.__setattr__(bench.kit.tools, "aws", away)  # what a kit made of its tools keeps them too
