@@ -14,7 +14,7 @@ import logging
 import random
 import time
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Protocol
 
 from agent.core.effects import Kind, Notice, Severity
@@ -161,13 +161,25 @@ class Outbox:
     async def _write(self) -> None:
         """Write down where we are; without a disk what was sent since is sent again after a restart."""
         try:
-            await self._position.write(self._at)
+            await _to_its_end(self._position.write(self._at))
         except OSError as error:
             if not self._disk_fails:
                 _log.warning("%s: %s", self._position.path, error.strerror)
             self._disk_fails = True
         else:
             self._disk_fails, self._written = False, self._at
+
+
+async def _to_its_end(write: Coroutine[None, None, None]) -> None:
+    """Also when cancelled: what isn't written down is sent again. The disk has a limit of its own."""
+    writing = asyncio.ensure_future(write)
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        if not writing.cancelled() and (error := writing.exception()) is not None:
+            _log.warning("a position isn't written: %s", error)
+        raise
 
 
 def pause_s(tries: int) -> float:
