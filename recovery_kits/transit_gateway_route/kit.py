@@ -29,7 +29,7 @@ class TransitGatewayRouteKit(Kit[TransitGatewayRouteParameters]):
     """Static routes to one destination, e.g. 10.1.0.10/32, in any number of tables."""
 
     kind = "transit-gateway-route"
-    uses_aws = True
+    aws_services = ("ec2",)
     reasserts = True
     summary = "transit gateway routes that lead a destination to this node's VPC"
     Parameters: ClassVar[type[Any]] = TransitGatewayRouteParameters
@@ -104,10 +104,10 @@ class TransitGatewayRouteKit(Kit[TransitGatewayRouteParameters]):
         """Lead one table's route here; raises KitError."""
 
         async def wrong() -> str | None:
-            route = await self._look(table)
-            why = why_not(route, self.parameters.attachment_of[table])
-            if why and route and route.state == "blackhole":
-                raise self.error("restore", why)  # waiting doesn't mend it
+            route, attachment = await self._look(table), self.parameters.attachment_of[table]
+            why = why_not(route, attachment)
+            if why and route == Route((attachment,), "blackhole"):
+                raise self.error("restore", why)  # it leads here already, and waiting doesn't mend it
             return why
 
         await settle(self, "restore", lambda: self._point(table), wrong, SETTLE_S)

@@ -11,7 +11,7 @@ import pytest
 from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from tests.aws_server import AwsServer, Rule, throttle
-from tests.kits.transit_gateway_route.harness import Agent, Gateway, Node
+from tests.kits.transit_gateway_route.harness import DESTINATION, Agent, Gateway, Node
 from tests.runtime.waiting import wait_until
 
 REPLACE, CREATE = "ec2:ReplaceTransitGatewayRoute", "ec2:CreateTransitGatewayRoute"
@@ -148,6 +148,50 @@ def test_one_table_seen_wrong_is_a_failure_though_another_is_not_answered(
         Health.FAILED,
         f"{second} has no static route to the destination",
     )
+
+
+@pytest.mark.parametrize("before", ["static", "of another attachment"])
+def test_a_blackhole_that_nobody_answered_about_is_no_failure(
+    db_01: Node, db_02: Node, gateway: Gateway, before: str
+) -> None:
+    """It is what the takeover is to mend: it says nothing of whether that works."""
+    db_02.restore()
+    if before == "static":
+        for table in gateway.tables:
+            gateway.client.replace_transit_gateway_route(
+                TransitGatewayRouteTableId=table, DestinationCidrBlock=DESTINATION, Blackhole=True
+            )
+    else:
+        gateway.client.delete_transit_gateway_vpc_attachment(TransitGatewayAttachmentId=db_02.attachment)
+    gateway.server.control.set_faults(throttle(REPLACE))
+    with pytest.raises(Unanswered, match="RequestLimitExceeded"):
+        db_01.restore()
+    gateway.server.control.set_faults()
+    db_01.restore()
+    assert gateway.leads_to() == [db_01.attachment] * 2
+
+
+def test_a_blackhole_that_is_seen_after_the_change_may_be_an_old_reading(
+    db_01: Node, gateway: Gateway
+) -> None:
+    for table in gateway.tables:
+        gateway.client.create_transit_gateway_route(
+            TransitGatewayRouteTableId=table, DestinationCidrBlock=DESTINATION, Blackhole=True
+        )
+    assert db_01.check().health is Health.FAILED
+    gateway.server.control.mark()
+    gateway.server.control.set_faults(Rule(operation=SEARCH, fault="stale", left=2))
+    db_01.restore()
+    assert gateway.leads_to() == [db_01.attachment] * 2
+
+
+def test_an_attachment_that_is_gone_is_a_failure_at_once(db_01: Node, gateway: Gateway) -> None:
+    db_01.restore()
+    gateway.client.delete_transit_gateway_vpc_attachment(TransitGatewayAttachmentId=db_01.attachment)
+    gateway.server.control.set_faults(throttle(REPLACE))
+    with pytest.raises(KitError, match=f"is a blackhole: {db_01.attachment} is gone") as caught:
+        db_01.restore()
+    assert not isinstance(caught.value, Unanswered)
 
 
 def test_a_missing_permission_is_found(db_01: Node, gateway: Gateway) -> None:
