@@ -14,12 +14,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from agent.core.ids import FOREVER
 from agent.core.states import Health
 
 P = TypeVar("P")
+Service = Literal["ec2", "route53", "elbv2", "dynamodb", "s3", "sts", "sns", "ses", "cloudwatch"]  # of AWS
 
 
 class KitError(Exception):
@@ -254,7 +255,7 @@ class Kit(ABC, Generic[P]):
     kind: ClassVar[str]  # "ip": the `kit = …` of the TOML
     summary: ClassVar[str]  # one line for people
     Parameters: ClassVar[type[Any]]  # frozen keyword-only dataclass; see agent.config.reader for its types
-    uses_aws: ClassVar[bool] = False  # True: the agent loads its AWS client before it is urgent
+    aws_services: ClassVar[tuple[Service, ...]] = ()  # the agent loads their clients before it is urgent
     reasserts: ClassVar[bool] = False  # True: a former owner's late call may undo it; see `reassert`
     replicated: ClassVar[bool] = False  # True: each node has a copy of its data; see `Replicas`
     default_check_interval_ms: ClassVar[int] = 10_000  # where the TOML has no check_interval

@@ -15,15 +15,15 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.aws.bucket import CHANGES, READS, Bucket, Rate
 from agent.aws.errors import AwsError, AwsFault
 from agent.aws.metadata import OPERATION, Machine, links, read_machine
 from agent.aws.upkeep import Upkeep
-from recovery_kits.contract import Authority
+from recovery_kits.contract import Authority, Service
 
 if TYPE_CHECKING:
     from agent.aws.client import Client
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from agent.aws.setup import Limits
 
 T = TypeVar("T")
-Service = Literal["ec2", "route53", "elbv2", "dynamodb", "s3", "sts", "sns", "ses", "cloudwatch"]
 Caller = tuple[Service, str | None]  # a client's service, and the ARN of the role that it calls as
 BY_AUTHORITY = frozenset({"ec2", "route53", "elbv2"})  # what stands for who runs a hierarchy lives there
 THREADS = 16  # also the pooled connections: as many route tables can be changed at once
@@ -91,13 +90,14 @@ class AwsSession:
         client = self._clients.get(("ec2", None))
         return client.endpoint if client else None
 
-    async def warm_up(self) -> None:
-        """Load what a kit's first call needs, before it is urgent.
+    async def warm_up(self, services: Iterable[Service] = ("ec2",)) -> None:
+        """Load what the first call of each of these services needs, before it is urgent.
 
         Raises AwsError when this machine's identity or the credentials can't be had; later calls
         try again by themselves.
         """
-        await self.load("ec2")
+        for service in services:
+            await self.load(service)
         await self.identity()
 
     async def ec2(

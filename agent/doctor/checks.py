@@ -159,7 +159,7 @@ def calls_aws(config: Config) -> bool:
     return (
         config.arbiter is not None
         or any(isinstance(level, Ec2Level) for level in config.fencing_levels)
-        or any(kits()[setup.kit].uses_aws for setup in config.resources.values())
+        or any(kits()[setup.kit].aws_services for setup in config.resources.values())
     )
 
 

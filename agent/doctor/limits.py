@@ -16,7 +16,7 @@ from recovery_kits.registry import kits
 def aws_limits(config: Config) -> Iterator[Verdict]:
     """An action may take longer than one call to AWS: else an outage of AWS looks like its failure."""
     aws = config.aws
-    uses = [each for each in _resources(config) if kits()[each.kit].uses_aws]
+    uses = [each for each in _resources(config) if kits()[each.kit].aws_services]
     call_ms = aws.connect_timeout_ms + aws.read_timeout_ms + round(GRACE_S * 1_000)
     good = True
     for resource in uses:

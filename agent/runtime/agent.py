@@ -139,7 +139,7 @@ class Agent:
                         ("store", self._keeper.run()),
                         ("notices", self.notices.run()),
                         ("notify", self._notifier.run()),
-                        ("aws", self._kits.warm_up()),
+                        ("aws", self._kits.keep_warm()),
                         ("arbiter", self.outside.warm_up()),
                         ("lifeline", self.lifeline.run()),
                     )

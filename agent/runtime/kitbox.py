@@ -79,6 +79,7 @@ class KitBox:
         )
         self._kinds = kits()
         self.made: Mapping[Tag, Kit[Any]] = {}
+        self._new = asyncio.Event()  # `made` has kits that nothing was loaded for
 
     def make(self, config: Config) -> Mapping[Tag, Kit[Any]]:
         """A kit for each resource that may run on this node, also in `made`.
@@ -91,18 +92,27 @@ class KitBox:
             for resource in hierarchy.resources
             if self._me in config.resources[resource.tag].parameters
         }
+        self._new.set()
         return self.made
 
+    async def keep_warm(self) -> None:
+        """`warm_up` now and after each configuration that comes into force, until cancelled."""
+        while True:
+            await self._new.wait()
+            self._new.clear()
+            await self.warm_up()
+
     async def warm_up(self) -> None:
-        """Load the AWS client before it is urgent, if a kit will want it; tried until that is done.
+        """Load the AWS clients that the kits will want before they are urgent; tried until that is done.
 
         AWS may be away when the agent starts, and back long before a failover.
         """
-        if not any(kit.uses_aws for kit in self.made.values()):
-            return
         for tries in itertools.count():
+            services = sorted({service for kit in self.made.values() for service in kit.aws_services})
+            if not services:
+                return
             try:
-                await self._aws.warm_up()
+                await self._aws.warm_up(services)
             except AwsError as error:
                 log = _log.info if tries else _log.warning
                 log("AWS can't be used yet: %s", error)

@@ -72,7 +72,7 @@ class EbsKit(Kit[EbsParameters]):
     """One volume, e.g. vol-0123456789abcdef0."""
 
     kind = "ebs"
-    uses_aws = True
+    aws_services = ("ec2",)
     summary = "an EBS volume that is attached to the active node, within one availability zone"
     Parameters: ClassVar[type[Any]] = EbsParameters
     default_check_interval_ms = 30_000  # at most two Describe calls a minute

@@ -64,7 +64,7 @@ class ElasticIpKit(Kit[ElasticIpParameters]):
     """An Elastic IP, e.g. 203.0.113.10, in front of the ENI of the active node."""
 
     kind = "elastic-ip"
-    uses_aws = True
+    aws_services = ("ec2",)
     reasserts = True
     summary = "an Elastic IP that leads to the active node"
     Parameters: ClassVar[type[Any]] = ElasticIpParameters

@@ -54,7 +54,7 @@ class EniKit(Kit[EniParameters]):
     """One interface, e.g. eni-0123456789abcdef0."""
 
     kind = "eni"
-    uses_aws = True
+    aws_services = ("ec2",)
     summary = "a network interface that is attached to the active node, within one availability zone"
     Parameters: ClassVar[type[Any]] = EniParameters
     default_check_interval_ms = 30_000  # at most two Describe calls a minute

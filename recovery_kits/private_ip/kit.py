@@ -48,7 +48,7 @@ class PrivateIpKit(Kit[PrivateIpParameters]):
     """A secondary private address, e.g. 10.0.3.50, at the ENI of the active node."""
 
     kind = "private-ip"
-    uses_aws = True
+    aws_services = ("ec2",)
     reasserts = True
     summary = "a secondary private address that moves between nodes of one subnet"
     Parameters: ClassVar[type[Any]] = PrivateIpParameters

@@ -35,7 +35,7 @@ class RouteKit(Kit[RouteParameters]):
     """Routes to one destination, e.g. 10.1.0.10/32, in any number of tables."""
 
     kind = "route"
-    uses_aws = True
+    aws_services = ("ec2",)
     reasserts = True
     summary = "VPC routes that lead a virtual IP to this node"
     Parameters: ClassVar[type[Any]] = RouteParameters

@@ -21,7 +21,7 @@ from agent.aws import AwsError, AwsFault
 from recovery_kits.contract import Check, Finding, Kit, Permission, Tools
 from recovery_kits.patience import BACKOFF_S, TRIES, patiently
 from recovery_kits.route53.advice import record_findings, zone_findings
-from recovery_kits.route53.parameters import Route53Parameters, own_value
+from recovery_kits.route53.parameters import NoValue, Route53Parameters, own_value
 from recovery_kits.route53.records import Owner, Reading, Record, owner_name, read_records
 
 NOT_AS_READ = frozenset({"InvalidChangeBatch", "InvalidInput"})  # perhaps: other mistakes are called so too
@@ -33,7 +33,7 @@ class Route53Kit(Kit[Route53Parameters]):
     """One record, e.g. groupware.example.com A 10.0.3.4, and its owner beside it."""
 
     kind = "route53"
-    uses_aws = True
+    aws_services = ("route53",)
     summary = "a DNS record in Route 53 that leads to this node"
     Parameters: ClassVar[type[Any]] = Route53Parameters
     default_check_interval_ms = 30_000
@@ -82,8 +82,8 @@ class Route53Kit(Kit[Route53Parameters]):
     async def restore(self) -> None:
         """Claim the record, wait until Route 53's servers have it, and read it back.
 
-        Raises KitError where it is another's; Unanswered where nobody could tell, and where this node may
-        not act any more. A change that was accepted, but isn't in sync in time, is a success: it comes.
+        Raises KitError where it is another's; Unanswered where nobody could tell, where Route 53 shows
+        something else again, and where this node may not act any more. A change that was accepted, but isn't in sync in time, is a success: it comes.
         """
         await self._bring_in("restore", from_other_nodes=True)
 
@@ -99,7 +99,7 @@ class Route53Kit(Kit[Route53Parameters]):
         try:
             wanted = await self._wanted()
             why = (await self._look()).why_not(wanted, self._me)
-        except LookupError as error:
+        except NoValue as error:
             return Check.failed(str(error))
         except AwsError as error:
             certain = error.kind is AwsFault.NOT_FOUND
@@ -115,14 +115,15 @@ class Route53Kit(Kit[Route53Parameters]):
         findings = []
         try:
             await self._wanted()
-        except LookupError as error:
+        except NoValue as error:
             findings.append(Finding(str(error), f"give `value` for {self.tools.node}"))
         try:
             zone = await self._call("get_hosted_zone", Id=self.parameters.hosted_zone_id)
             findings += zone_findings(zone["HostedZone"], self.parameters)
             findings += record_findings(await self._look(), self.parameters, self._me)
         except AwsError as error:
-            step = error.step or "try again when AWS answers"
+            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
+            step = error.step or otherwise
             if error.kind is AwsFault.NOT_FOUND:
                 step = "correct hosted_zone_id; `aws route53 list-hosted-zones` lists what there is"
             findings.append(Finding(str(error), step, certain=not error.unanswered))
@@ -135,12 +136,13 @@ class Route53Kit(Kit[Route53Parameters]):
             change = await self._claim(action, wanted, from_other_nodes=from_other_nodes)
             await self._wait_for_sync(change)
             why = await self._read_back(wanted)
-        except LookupError as error:
+        except NoValue as error:
             raise self.error(action, f"{error}: give `value` for {self.tools.node}") from error
         except AwsError as error:
             raise (self.unanswered if error.unanswered else self.error)(action, str(error)) from error
         if why:
-            raise self.error(action, f"somebody changed {name} meanwhile: it {why}")
+            reason = f"Route 53 accepted it and doesn't show it: {name} {why}; somebody may have changed it"
+            raise self.unanswered(action, reason)
 
     async def _read_back(self, wanted: Record) -> str | None:
         """What is wrong with the record now, in spite of the claim; raises AwsError."""
@@ -220,7 +222,7 @@ class Route53Kit(Kit[Route53Parameters]):
         return bool(answer["ChangeInfo"]["Status"] == "INSYNC")
 
     async def _wanted(self) -> Record:
-        """The record as this node would have it; raises LookupError."""
+        """The record as this node would have it; raises NoValue."""
         value = await own_value(self.parameters, self.tools)
         return Record(self.parameters.name, self.parameters.record_type, self.parameters.ttl_s, (value,))
 

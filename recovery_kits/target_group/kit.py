@@ -89,7 +89,7 @@ class TargetGroupKit(Kit[TargetGroupParameters]):
     """The target of the active node, e.g. i-0123 port 443, in any number of groups."""
 
     kind = "target-group"
-    uses_aws = True
+    aws_services = ("elbv2",)
     reasserts = True
     summary = "the active node as the only target of load balancers"
     Parameters: ClassVar[type[Any]] = TargetGroupParameters

@@ -207,6 +207,14 @@ def test_the_region_is_the_instances_unless_configured(
     assert len(answer["RouteTables"]) == 2
 
 
+def test_warming_up_leaves_nothing_to_load_for_these_services(
+    runner: asyncio.Runner, aws_server: AwsServer, imds: MetadataServer, session: AwsSession
+) -> None:
+    runner.run(session.warm_up(("elbv2", "route53")))
+    assert set(session._clients) == {("elbv2", None), ("route53", None)}
+    assert aws_server.control.journal() == []
+
+
 def test_identity_is_read_once_and_again_when_told(
     runner: asyncio.Runner, imds: MetadataServer, session: AwsSession
 ) -> None:

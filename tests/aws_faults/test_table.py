@@ -51,7 +51,7 @@ ROWS = {
 
 
 def test_every_kit_that_uses_aws_is_in_the_table() -> None:
-    assert {kind for kind, kit in kits().items() if kit.uses_aws} <= CHANGES.keys()
+    assert {kind for kind, kit in kits().items() if kit.aws_services} <= CHANGES.keys()
 
 
 @pytest.mark.parametrize("fault", FAULTS)

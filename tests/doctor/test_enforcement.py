@@ -105,7 +105,7 @@ async def use(kit: Kit[Any]) -> None:
 
 
 def test_every_kit_that_calls_aws_has_a_scene() -> None:
-    assert sorted(SCENES) == [kind for kind in kits() if kits()[kind].uses_aws]
+    assert sorted(SCENES) == [kind for kind in kits() if kits()[kind].aws_services]
 
 
 @pytest.mark.parametrize("kind", SCENES)

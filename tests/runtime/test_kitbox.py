@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +16,10 @@ from agent.core.ids import FOREVER, HierarchyId, Tag
 from agent.core.model import Heartbeat
 from agent.core.states import Quorum
 from agent.runtime.kitbox import KitBox, connect_timeout_ms
+from recovery_kits.contract import Service
 from recovery_kits.generic import GenericKit
 from tests.runtime.inside import ME, read_config, write_config
-from tests.runtime.waiting import on_loop
+from tests.runtime.waiting import on_loop, until
 
 OTHER = """
 [hierarchy.other]
@@ -71,15 +74,42 @@ async def test_a_client_that_cannot_be_loaded_when_the_agent_starts_is_loaded_be
 ) -> None:
     tries = list[str]()
 
-    async def away_at_first(_session: AwsSession) -> None:
-        tries.append("try")
+    async def away_at_first(_session: AwsSession, services: Sequence[Service]) -> None:
+        tries.append(" ".join(services))
         if len(tries) < 3:
             raise AwsError(AwsFault.NETWORK, "instance metadata", "TimedOut", "no answer within 3 s")
 
     monkeypatch.setattr(AwsSession, "warm_up", away_at_first)
-    monkeypatch.setattr(GenericKit, "uses_aws", True)
+    monkeypatch.setattr(GenericKit, "aws_services", ("ec2",))
     monkeypatch.setattr("agent.runtime.kitbox.WARM_UP_PAUSES_S", (0.01,))
     with closing(KitBox(ME, config, tmp_path, no_log)) as box:
         box.make(config)
         await box.warm_up()
-    assert len(tries) == 3
+    assert tries == ["ec2"] * 3
+
+
+@on_loop
+async def test_just_the_clients_of_the_configured_kits_are_loaded_also_of_a_configuration_that_comes_later(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = list[Sequence[Service]]()
+
+    async def load(_session: AwsSession, services: Sequence[Service]) -> None:
+        loaded.append(services)
+
+    monkeypatch.setattr(AwsSession, "warm_up", load)
+    with closing(KitBox(ME, config, tmp_path, no_log)) as box:
+        keeping = asyncio.create_task(box.keep_warm())
+        try:
+            box.make(config)  # none of its kits calls AWS
+            await asyncio.sleep(0)
+            monkeypatch.setattr(GenericKit, "aws_services", ("ec2",))
+            box.make(config)
+            await until(lambda: loaded)
+            monkeypatch.setattr(GenericKit, "aws_services", ("elbv2", "ec2"))
+            box.make(config)
+            await until(lambda: len(loaded) > 1)
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+    assert loaded == [["ec2"], ["ec2", "elbv2"]]

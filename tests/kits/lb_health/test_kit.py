@@ -199,4 +199,4 @@ async def test_two_resources_have_responders_of_their_own(
 
 def test_it_needs_no_permission_of_aws() -> None:
     assert LbHealthKit.permissions(LbHealthParameters(port=1)) == ()
-    assert not LbHealthKit.uses_aws
+    assert not LbHealthKit.aws_services
