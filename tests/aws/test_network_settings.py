@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from agent.aws import AwsError, AwsFault, AwsSession
-from agent.aws.session import Service
-from recovery_kits.contract import ALWAYS
+from recovery_kits.contract import ALWAYS, Service
 from tests.aws_server import REGION, AwsServer, World
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")

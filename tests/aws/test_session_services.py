@@ -13,8 +13,8 @@ import pytest
 from agent.aws import AwsError, AwsFault, AwsSession
 from agent.aws.client import LONGEST_BODY, Client
 from agent.aws.credentials import Kept
-from agent.aws.session import Service
 from agent.aws.setup import Limits
+from recovery_kits.contract import Service
 from tests.aws_server import REGION, AwsServer, Rule
 
 BUCKET, KEY = "example", "a"
