@@ -83,7 +83,8 @@ class Route53Kit(Kit[Route53Parameters]):
         """Claim the record, wait until Route 53's servers have it, and read it back.
 
         Raises KitError where it is another's; Unanswered where nobody could tell, where Route 53 shows
-        something else again, and where this node may not act any more. A change that was accepted, but isn't in sync in time, is a success: it comes.
+        something else again, and where this node may not act any more. A change that was accepted, but isn't
+        in sync in time, is a success: it comes.
         """
         await self._bring_in("restore", from_other_nodes=True)
 

@@ -14,7 +14,7 @@ from recovery_kits.contract import CommandFailed, Tools
 
 RecordType = Literal["A", "AAAA", "CNAME"]
 VERSIONS = {"A": 4, "AAAA": 6}  # record type -> version of the address in it
-HOSTNAME = r"^[a-z0-9_]([a-z0-9_-]{0,62}\.)+[a-z0-9-]{1,63}\Z"
+HOSTNAME = r"^([a-z0-9_][a-z0-9_-]{0,62}\.)+[a-z0-9-]{1,63}\Z"
 HostedZoneId = Annotated[str, Meta(pattern=r"^Z[A-Z0-9]{1,31}\Z", examples=["Z0123456789ABCDEFGHIJ"])]
 Hostname = Annotated[
     str,
@@ -62,9 +62,10 @@ class Route53Parameters:
     in_sync_within_ms: Annotated[
         int,
         Meta(
-            description="How long a restore waits for all of Route 53's servers; less than `limits.restore`.",
+            description="How long a restore waits for all of Route 53's servers; the rest of it may take two "
+            "minutes more, and all must be done within `limits.restore`.",
             ge=0,
-            le=3_600_000,
+            le=180_000,
         ),
     ] = 60_000
     role_arn: Annotated[
@@ -103,8 +104,12 @@ def canonical(record_type: RecordType, value: str) -> str | None:
     return str(address) if address.version == VERSIONS[record_type] else None
 
 
+class NoValue(Exception):
+    """This node has nothing to put into the record."""
+
+
 async def own_value(parameters: Route53Parameters, tools: Tools) -> str:
-    """What the record holds while this node owns it; raises LookupError where there is nothing."""
+    """What the record holds while this node owns it; raises NoValue."""
     kind = parameters.record_type
     if parameters.value is not None:
         value = canonical(kind, parameters.value)
@@ -119,15 +124,15 @@ async def own_value(parameters: Route53Parameters, tools: Tools) -> str:
     for address in found:
         if address.version == VERSIONS[kind]:
             return str(address)
-    raise LookupError(f"{source} no IPv{VERSIONS[kind]} address")
+    raise NoValue(f"{source} no IPv{VERSIONS[kind]} address")
 
 
 async def _device_addresses(device: str, tools: Tools) -> list[IPv4Address | IPv6Address]:
-    """The device's own addresses of global scope, as ip(8) lists them; raises LookupError."""
+    """The device's own addresses of global scope, as ip(8) lists them; raises NoValue."""
     try:
         links = json.loads(await tools.run("ip", "-json", "address", "show", "dev", device))
     except CommandFailed as error:
-        raise LookupError(f"device {device}: {error}") from error
+        raise NoValue(f"device {device}: {error}") from error
     passing = ("secondary", "temporary", "deprecated")
     return [
         ip_address(each["local"])

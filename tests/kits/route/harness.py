@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from agent.aws import AwsSession
+from agent.aws.bucket import Rate
 from recovery_kits.contract import ALWAYS, Authority, Check, Finding, Site, Tools
 from recovery_kits.route import RouteKit, RouteParameters
 from tests.aws_server import REGION, AwsServer, World
 
 T = TypeVar("T")
+NO_LIMIT = Rate(burst=1_000_000, per_s=1_000_000.0)
 
 
 async def no_command(*argv: str, env: object = None, log: object = None) -> NoReturn:
@@ -23,10 +25,14 @@ async def no_command(*argv: str, env: object = None, log: object = None) -> NoRe
 
 
 class Agent:
-    """An event loop and an AWS session, as an agent has one of each; close it."""
+    """An event loop and an AWS session, as an agent has one of each; close it.
+
+    Many tests share one, so that its own limit on calls a second would only slow them down.
+    """
 
     def __init__(self, read_timeout_ms: int = 2_000) -> None:
-        self.runner, self.aws = asyncio.Runner(), AwsSession(REGION, read_timeout_ms=read_timeout_ms)
+        self.runner = asyncio.Runner()
+        self.aws = AwsSession(REGION, read_timeout_ms=read_timeout_ms, reads=NO_LIMIT, changes=NO_LIMIT)
 
     async def until_idle(self, within_s: float = 30.0) -> None:
         """Return when no thread is at work any more, for callers that have given up either."""

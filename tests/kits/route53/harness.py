@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -36,6 +36,13 @@ class Zone:
     def put(self, *values: str, name: str = NAME, kind: str = "A", ttl_s: int = 30, **more: Any) -> None:
         """Create or change a record as an operator does."""
         self._change("UPSERT", name, kind, TTL=ttl_s, ResourceRecords=[{"Value": v} for v in values], **more)
+
+    def put_many(self, names: Iterable[str]) -> None:
+        """Create a record for each."""
+        described: dict[str, Any] = {"Type": "A", "TTL": 30, "ResourceRecords": [{"Value": "10.0.0.1"}]}
+        changes: Any = [{"Action": "CREATE", "ResourceRecordSet": {"Name": n} | described} for n in names]
+        self._client.change_resource_record_sets(HostedZoneId=self.id, ChangeBatch={"Changes": changes})
+        self.server.forget_calls()
 
     def put_alias(self, name: str = NAME) -> None:
         """Create an alias as an operator does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,8 @@ from agent.config.errors import BadParameter
 from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from recovery_kits.route53 import Route53Kit, Route53Parameters
+from recovery_kits.route53.parameters import HOSTNAME
+from recovery_kits.route53.records import Reading, read_records
 from tests.kits.fakes import Table
 from tests.kits.route53.harness import NAME, OWNER, Node, Zone, owner
 
@@ -191,25 +194,33 @@ def test_a_node_without_such_an_address_fails_and_says_what_to_write(db_01: Node
     assert zone.operations() == []
 
 
+def test_an_answer_that_cannot_be_read_is_not_taken_for_a_missing_address(db_01: Node) -> None:
+    kit = db_01.kit()
+
+    async def look_at_nothing() -> Reading:
+        return read_records({}, NAME, "A")
+
+    kit._look = look_at_nothing  # type: ignore[method-assign]
+    for action in (kit.restore, kit.quick_check):
+        with pytest.raises(KeyError, match="ResourceRecordSets"):
+            db_01.do(action())
+
+
+@pytest.mark.parametrize(
+    "name", ["example.com", "_a-b.example.com", "a.b-c.9.example.com", f"{'a' * 63}.com"]
+)
+def test_a_name_is_a_dns_name(name: str) -> None:
+    assert re.fullmatch(HOSTNAME, name)
+
+
+@pytest.mark.parametrize("name", ["com", "a..com", ".com", "-a.example.com", f"{'a' * 64}.com", "a.com."])
+def test_what_is_no_dns_name_is_none(name: str) -> None:
+    assert not re.fullmatch(HOSTNAME, name)
+
+
 def test_the_owner_is_found_beyond_hundreds_of_other_names(db_01: Node, zone: Zone) -> None:
     db_01.restore()
-    for number in range(301):
-        zone._client.change_resource_record_sets(
-            HostedZoneId=zone.id,
-            ChangeBatch={
-                "Changes": [
-                    {
-                        "Action": "CREATE",
-                        "ResourceRecordSet": {
-                            "Name": f"{number:03}.{NAME}",
-                            "Type": "A",
-                            "TTL": 30,
-                            "ResourceRecords": [{"Value": "10.0.0.1"}],
-                        },
-                    }
-                ]
-            },
-        )
+    zone.put_many(f"{number:03}.{NAME}" for number in range(301))
     zone.server.forget_calls()
     assert db_01.check().health is Health.OK
     assert zone.operations() == [LIST] * 2
