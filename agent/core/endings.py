@@ -17,7 +17,9 @@ from agent.core.model import Resource
 from agent.core.state import Activity, Goal, ResourceLife, RunningAction, Trouble
 from agent.core.states import Action, Outcome
 
-RETRY_FIRST_MS, RETRY_MOST_MS = 1_000, 30_000  # between tries of an action that nobody answers
+# Between tries of an action that nobody answers. A service may wait for the API alone, so that one that is
+# back is used within five seconds; a try is a few calls, which even an API that throttles can bear.
+RETRY_FIRST_MS, RETRY_MOST_MS = 1_000, 4_000
 
 
 def finish(machine: HierarchyMachine, tag: Tag, outcome: Outcome, detail: str, at: Instant) -> list[Effect]:

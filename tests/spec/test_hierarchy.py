@@ -199,5 +199,5 @@ def test_a_recovery_that_nobody_answers_is_tried_again_and_moves_nothing() -> No
     world.run(60_000)
     assert world.occupied(GROUPWARE) == [A]
     world.script.well()
-    world.run(40_000)
+    world.run(5_000)
     assert world.in_service(GROUPWARE) == [A]
