@@ -6,6 +6,7 @@ Invariants:
 - it is taken only from an instance that can't be using it: one that is stopped or terminated by EC2's own
   word, or a node of this hierarchy, which was harmless before this node got the authority that every change
   goes out by. Authority says nothing of other machines, to which somebody attached it on purpose;
+- addresses are unique within a VPC only: a machine of another one is no node, whatever address it has;
 - Force leaves the other machine no moment to let go, so it is for stopped and terminated instances alone;
 - nothing is to be reasserted, as routes are: EC2 attaches nothing that is attached, and a detachment names
   the instance or the attachment that it is about. A former owner's late call finds neither.
@@ -24,8 +25,10 @@ from recovery_kits.patience import patiently
 
 T = TypeVar("T")
 PAUSE_S = 0.5  # between two looks: a detachment and an attachment take seconds each
+DEVICE_GRACE_S = 5.0  # for the device, which comes a moment after the attachment, however late that was
 LEAVING = frozenset({"detaching", "detached", "busy"})  # busy: it was asked to, and the machine holds it
 STOPPED = frozenset({"stopped", "terminated"})
+STOPPING = frozenset({"stopping", "shutting-down"})  # soon it can be taken by force
 LOOK_AGAIN = frozenset(  # it is elsewhere by now, or not yet where the last reading had it
     {
         "IncorrectState",
@@ -51,7 +54,7 @@ class Attachment:
 
 
 class CannotMove(Exception):
-    """It can't be brought here. `passing`: it still has to leave where it is; no node could do better."""
+    """It can't be brought here. `passing`: leaving where it was takes its time; no node could do better."""
 
     def __init__(self, reason: str, *, passing: bool = False) -> None:
         super().__init__(reason)
@@ -96,7 +99,7 @@ class Move:
 
     def __init__(self, thing: Movable, instance: str, tools: Tools) -> None:
         self._thing, self._instance, self._tools = thing, instance, tools
-        self._forced = False
+        self._forced = self._was_elsewhere = False
 
     async def finish(self, until_s: float) -> None:
         """Return once it is attached here; `until_s` is a time of the running loop.
@@ -126,8 +129,11 @@ class Move:
         return await self._take(now)
 
     async def _take(self, held: Attachment) -> AwsError | None:
-        holder = await look_at(self._tools.aws.ec2, held.instance)
+        self._was_elsewhere = True
+        holder = await look_at(self._tools.aws.ec2, held.instance, self._instance)
         if why := holder.objection(self._tools):
+            if holder.state in STOPPING:
+                return None
             raise CannotMove(f"{self._thing.id} {why}: detach it there first, if nothing uses it")
         force = holder.state in STOPPED
         if held.state in LEAVING and (self._forced or not force):
@@ -138,27 +144,35 @@ class Move:
 
     def _too_late(self, now: Attachment | None, took_s: float) -> CannotMove:
         if now is None:
-            return CannotMove(f"{self._thing.id} isn't attached after {took_s:.0f} s, nor refused")
+            why = f"{self._thing.id} isn't attached after {took_s:.0f} s, nor refused"
+            return CannotMove(why, passing=self._was_elsewhere)
         why = f"{self._thing.id} is still {now} after {took_s:.0f} s"
         leaving = now.state in LEAVING
         if leaving and now.instance != self._instance:
             why += f"; stop {now.instance}, and the next try takes it by force"
-        return CannotMove(why, passing=leaving)
+        return CannotMove(why, passing=leaving or self._was_elsewhere)
 
 
-async def look_at(ec2: Ec2, instance: str) -> Holder:
-    """The state and all addresses of an instance; raises AwsError."""
+async def look_at(ec2: Ec2, instance: str, here: str) -> Holder:
+    """The state of an instance, and all its addresses in the VPC of `here`, this one; raises AwsError."""
     if not instance:
         return Holder("", "not to be seen", frozenset())
-    answer = await patiently(lambda: ec2("describe_instances", InstanceIds=[instance]))
-    for each in (each for group in answer["Reservations"] for each in group["Instances"]):
-        return Holder(instance, each["State"]["Name"], _addresses(each))
-    return Holder(instance, "not to be seen", frozenset())
+    answer = await patiently(lambda: ec2("describe_instances", InstanceIds=[instance, here]))
+    seen = {each["InstanceId"]: each for group in answer["Reservations"] for each in group["Instances"]}
+    if instance not in seen:
+        return Holder(instance, "not to be seen", frozenset())
+    found = seen[instance]
+    near = found.get("VpcId") == seen.get(here, {}).get("VpcId")
+    return Holder(instance, found["State"]["Name"], _addresses(found) if near else frozenset())
 
 
 async def until_there(find: Callable[[], T | None], until_s: float) -> T | None:
-    """What `find` finds, looked for until it is there; None when it isn't by `until_s`, a loop's time."""
+    """What `find` finds, looked for until it is there; None when it isn't by `until_s`, a loop's time.
+
+    Looks for DEVICE_GRACE_S at least: what went before may have taken all the time.
+    """
     clock = asyncio.get_running_loop().time
+    until_s = max(until_s, clock() + DEVICE_GRACE_S)
     while (found := find()) is None and clock() < until_s:  # noqa: ASYNC110 (/dev and /sys tell nobody)
         await asyncio.sleep(min(PAUSE_S, max(0.0, until_s - clock())))
     return found

@@ -49,7 +49,7 @@ async def _holder_findings(volume: Volume, here: str, tools: Tools) -> list[Find
     if at is None:
         return []
     findings: list[Finding] = []
-    if at.instance != here and (why := (await look_at(tools.aws.ec2, at.instance)).objection(tools)):
+    if at.instance != here and (why := (await look_at(tools.aws.ec2, at.instance, here)).objection(tools)):
         remedy = f"aws ec2 detach-volume --volume-id {volume.id} --instance-id {at.instance}"
         findings.append(Finding(f"{volume.id} {why}", f"unmount it there; {remedy}"))
     if volume.dies_with_instance:

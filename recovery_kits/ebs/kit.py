@@ -59,8 +59,9 @@ class EbsParameters:
 
     def __post_init__(self) -> None:
         """Refuse a link elsewhere: looking at it might hang on a disk."""
-        if self.device_link and not self.device_link.is_relative_to("/dev"):
-            raise BadParameter("device_link", f"{self.device_link}: write a path below /dev")
+        link = self.device_link
+        if link and (not link.is_relative_to("/dev") or ".." in link.parts):
+            raise BadParameter("device_link", f"{link}: write a path below /dev")
 
     @property
     def device(self) -> Path:

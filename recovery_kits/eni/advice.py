@@ -53,7 +53,7 @@ async def _holder_findings(interface: Interface, here: str, tools: Tools) -> lis
     if at is None:
         return []
     findings: list[Finding] = []
-    if at.instance != here and (why := (await look_at(tools.aws.ec2, at.instance)).objection(tools)):
+    if at.instance != here and (why := (await look_at(tools.aws.ec2, at.instance, here)).objection(tools)):
         remedy = f"aws ec2 detach-network-interface --attachment-id {at.id}"
         findings.append(Finding(f"{interface.id} {why}", remedy))
     if interface.dies_with_instance:

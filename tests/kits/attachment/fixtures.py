@@ -36,5 +36,6 @@ def zone(
 ) -> Zone:
     """Two nodes and a stranger in one zone; moves don't pause for long."""
     monkeypatch.setattr(attachment, "PAUSE_S", 0.01)
+    monkeypatch.setattr(attachment, "DEVICE_GRACE_S", 0.1)
     monkeypatch.setattr(patience, "BACKOFF_S", 0.01)
     return make_zone(aws_server, world, agents(read_timeout_ms))

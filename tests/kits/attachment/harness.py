@@ -102,6 +102,20 @@ class Zone:
             patch.setattr(self.agent.aws, "ec2", tell)
             yield
 
+    @contextmanager
+    def heard(self) -> Iterator[list[dict[str, Any]]]:
+        """What the kits ask of EC2 beside descriptions, with all that they say."""
+        ask, heard = self.agent.aws.ec2, list[dict[str, Any]]()
+
+        async def listen(asked: str, **parameters: Any) -> dict[str, Any]:
+            if not asked.startswith("describe_"):
+                heard.append({"operation": asked} | parameters)
+            return await ask(asked, **parameters)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.agent.aws, "ec2", listen)
+            yield heard
+
     def stop(self, node: str) -> None:
         """Stop its instance."""
         with self.scene() as client:

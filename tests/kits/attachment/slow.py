@@ -15,7 +15,8 @@ class SlowThing:
     """A `Movable`, and the `ec2` that knows its instances; every call gives way once before and after.
 
     `holds`: instances that keep it however they are asked. `lost`: how many answers to changes are lost,
-    after the change. `refuses`: an error for each change, and nothing is changed.
+    after the change. `refuses`: an error for each change, and nothing is changed. `elsewhere`: instances of
+    another VPC.
     """
 
     id = "vol-0123456789abcdef0"
@@ -25,6 +26,7 @@ class SlowThing:
         self.at: Attachment | None = None
         self.changes: list[str] = []
         self.holds: set[str] = set()
+        self.elsewhere: set[str] = set()
         self.lost, self.shows = 0, True
         self.refuses: AwsError | None = None
         self._left = 0
@@ -68,11 +70,14 @@ class SlowThing:
     async def ec2(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Only DescribeInstances."""
         assert operation == "describe_instances"
-        (name,) = parameters["InstanceIds"]
         await asyncio.sleep(0)
+        names = [each for each in parameters["InstanceIds"] if self.shows]
+        return {"Reservations": [{"Instances": [self._described(name)]} for name in names]}
+
+    def _described(self, name: str) -> dict[str, Any]:
         state, address = self.instances[name]
-        found = {"InstanceId": name, "State": {"Name": state}, "PrivateIpAddress": address}
-        return {"Reservations": [{"Instances": [found]}] if self.shows else []}
+        vpc = "vpc-2" if name in self.elsewhere else "vpc-1"
+        return {"InstanceId": name, "State": {"Name": state}, "PrivateIpAddress": address, "VpcId": vpc}
 
     def _proceed(self) -> None:
         self._left -= 1

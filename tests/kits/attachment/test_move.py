@@ -23,6 +23,7 @@ THROTTLED = AwsError(AwsFault.THROTTLED, "AttachVolume", "RequestLimitExceeded",
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attachment, "PAUSE_S", 0.0)
+    monkeypatch.setattr(attachment, "DEVICE_GRACE_S", 0.0)
     monkeypatch.setattr(patience, "BACKOFF_S", 0.0)
 
 
@@ -119,6 +120,29 @@ def test_nothing_is_taken_from_a_machine_outside_the_hierarchy(thing: SlowThing,
     assert thing.changes == []
 
 
+def test_a_machine_of_another_vpc_is_no_node_though_it_has_a_nodes_address(thing: SlowThing) -> None:
+    """A copy of the whole environment has."""
+    thing.elsewhere.add("i-1")
+    thing.attach_now("i-1")
+    with pytest.raises(CannotMove, match="i-1, which is running and no node of this hierarchy"):
+        asyncio.run(move(thing))
+    assert thing.changes == []
+
+
+@pytest.mark.parametrize("state", ["stopping", "shutting-down"])
+def test_a_machine_outside_the_hierarchy_that_is_ending_is_waited_for(thing: SlowThing, state: str) -> None:
+    """A node that is being terminated may have lost its addresses already."""
+    thing.instances["i-9"] = (state, "")
+    thing.attach_now("i-9")
+    with pytest.raises(CannotMove, match="still attached at i-9 after 0 s") as caught:
+        asyncio.run(move(thing, within_s=0.1))
+    assert caught.value.passing
+    assert thing.changes == []
+    thing.instances["i-9"] = ("stopped", "")
+    asyncio.run(move(thing))
+    assert thing.changes == ["force i-9", "attach i-3"]
+
+
 def test_nothing_is_taken_from_what_is_no_instance(thing: SlowThing) -> None:
     thing.attach_now("")
     with pytest.raises(CannotMove, match="no node of this hierarchy"):
@@ -172,6 +196,26 @@ def test_what_never_gets_attached_is_a_failure_in_the_end(thing: SlowThing) -> N
     assert not caught.value.passing
 
 
+@pytest.mark.parametrize("last_seen", [None, "i-3"])
+def test_time_that_went_by_while_it_left_the_former_owner_is_no_failure(
+    thing: SlowThing, monkeypatch: pytest.MonkeyPatch, last_seen: str | None
+) -> None:
+    """The next try has all of it for attaching."""
+    thing.attach_now("i-1")
+    look, within_s = thing.look, 0.2
+
+    async def takes_all_the_time() -> attachment.Attachment | None:
+        seen = await look()
+        if (seen.instance if seen else None) == last_seen:
+            await asyncio.sleep(within_s)
+        return seen
+
+    monkeypatch.setattr(thing, "look", takes_all_the_time)
+    with pytest.raises(CannotMove) as caught:
+        asyncio.run(move(thing, within_s))
+    assert caught.value.passing
+
+
 @pytest.mark.parametrize("was_at", ["i-1", ""])
 def test_a_move_that_is_cut_short_anywhere_is_finished_by_the_next(thing: SlowThing, was_at: str) -> None:
     async def cut_short(after: int) -> bool:
@@ -207,3 +251,15 @@ def test_a_device_is_waited_for_and_no_longer_than_told(tmp_path: Path) -> None:
         return await waiting
 
     assert asyncio.run(appears_later()) == device
+
+
+def test_a_device_has_a_moment_to_appear_however_late_it_was_attached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attachment, "DEVICE_GRACE_S", 60.0)
+    looks = iter([None, None, "there"])
+
+    async def appears() -> str | None:
+        return await until_there(lambda: next(looks), asyncio.get_running_loop().time())
+
+    assert asyncio.run(appears()) == "there"

@@ -114,8 +114,9 @@ def test_the_device_may_be_expected_elsewhere(disk: Disk) -> None:
     disk.hide("db-03")
     (disk.root("db-03") / "dev/xvdf").touch()
     disk.restore("db-03", device_link=Path("/dev/xvdf"))
-    with pytest.raises(BadParameter, match="device_link: /mnt/xvdf: write a path below /dev"):
-        EbsParameters(volume=disk.id, device_link=Path("/mnt/xvdf"))
+    for outside in ("/mnt/xvdf", "/dev/../mnt/xvdf"):
+        with pytest.raises(BadParameter, match=f"device_link: {outside}: write a path below /dev"):
+            EbsParameters(volume=disk.id, device_link=Path(outside))
 
 
 def test_remove_flushes_what_nobody_uses_calls_nothing_and_leaves_it_attached(disk: Disk, zone: Zone) -> None:

@@ -161,6 +161,17 @@ def test_what_could_not_be_asked_beforehand_is_found_as_uncertain(
     assert disk.at() == "db-01"
 
 
+@pytest.mark.parametrize("node", ["db-01", "db-03"])
+def test_whatever_is_found_is_found_by_dry_runs(disk: Disk, zone: Zone, node: str) -> None:
+    """They need no authority; so nothing else may go out by theirs."""
+    disk.attach("db-01")
+    with zone.heard() as heard:
+        disk.validate(node, authority=Over())
+    assert sorted(each["operation"] for each in heard) == ["attach_volume", "detach_volume"]
+    assert all(each["DryRun"] is True for each in heard)
+    assert disk.at() == "db-01"
+
+
 def test_a_restore_cut_short_is_finished_by_the_next(disk: Disk, zone: Zone) -> None:
     disk.attach("db-01")
     zone.server.control.set_faults(Rule(operation=ATTACH, fault="hang", left=1))

@@ -154,6 +154,20 @@ def test_what_could_not_be_asked_beforehand_is_found_as_uncertain(
     assert card.at() == "db-01"
 
 
+@pytest.mark.parametrize("node", ["db-01", "db-03"])
+def test_whatever_is_found_is_found_by_dry_runs(card: Card, zone: Zone, node: str) -> None:
+    """They need no authority; so nothing else may go out by theirs."""
+    card.attach("db-01")
+    with zone.heard() as heard:
+        card.validate(node, authority=Over())
+    assert sorted(each["operation"] for each in heard) == [
+        "attach_network_interface",
+        "detach_network_interface",
+    ]
+    assert all(each["DryRun"] is True for each in heard)
+    assert card.at() == "db-01"
+
+
 def test_a_restore_cut_short_is_finished_by_the_next(card: Card, zone: Zone) -> None:
     card.attach("db-01")
     zone.server.control.set_faults(Rule(operation=ATTACH, fault="hang", left=1))
