@@ -22,5 +22,10 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
         except AwsError as error:
             if not error.passing:
                 raise
-        await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))  # noqa: S311 (jitter)
+        await pause(attempt)
     return await call()
+
+
+async def pause(attempt: int) -> None:
+    """Wait for a random while after a failed try, the first of which is number 0."""
+    await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))  # noqa: S311 (jitter)

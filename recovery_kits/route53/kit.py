@@ -13,13 +13,12 @@ Its invariants:
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from agent.aws import AwsError, AwsFault
 from recovery_kits.contract import Check, Finding, Kit, Permission, Tools
-from recovery_kits.patience import BACKOFF_S, TRIES, patiently
+from recovery_kits.patience import TRIES, patiently, pause
 from recovery_kits.route53.advice import record_findings, zone_findings
 from recovery_kits.route53.parameters import NoValue, Route53Parameters, own_value
 from recovery_kits.route53.records import Owner, Reading, Record, owner_name, read_records
@@ -175,7 +174,7 @@ class Route53Kit(Kit[Route53Parameters]):
             except AwsError as error:
                 if not error.passing and error.code not in NOT_AS_READ:
                     raise
-                await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))  # noqa: S311 (jitter)
+                await pause(attempt)
                 reading = await patiently(self._look)
                 if attempt == TRIES - 1:
                     if reading.owner == owner:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from agent.runtime.process import Runner
+from recovery_kits import patience
 from tests.kits.fakes import Table
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kits call AWS again as often as usual, almost at once."""
+    monkeypatch.setattr(patience, "BACKOFF_S", 0.01)
 
 
 @pytest.fixture
