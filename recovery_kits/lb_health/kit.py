@@ -12,16 +12,19 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from msgspec import Meta
 
-from recovery_kits.contract import Check, CommandFailed, Finding, Kit
+from recovery_kits.contract import Check, CommandFailed, Finding, Kit, Tools
 from recovery_kits.lb_health import processes
 from recovery_kits.lb_health.responder import Duty
 
+T = TypeVar("T")
 END_LIMIT_S = 5.0  # for a killed process to be gone
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (which of its addresses a load balancer asks is AWS's affair)
 _LOOPBACK = {EVERYWHERE: "127.0.0.1", "::": "::1"}  # where to reach who listens everywhere
@@ -58,6 +61,12 @@ class LbHealthKit(Kit[LbHealthParameters]):
     kind = "lb-health"
     summary = "an answer to a load balancer's health check where the hierarchy is in service"
     Parameters: ClassVar[type[Any]] = LbHealthParameters
+
+    def __init__(self, parameters: LbHealthParameters, tools: Tools) -> None:
+        super().__init__(parameters, tools)
+        # The loop's threads may all be waiting for DNS. One, so that what was cut short is over before the
+        # next action begins.
+        self._thread = ThreadPoolExecutor(1, self.kind)
 
     async def restore(self) -> None:
         """Have the responder listening; KitError when it can't, e.g. since another has the port."""
@@ -120,14 +129,17 @@ class LbHealthKit(Kit[LbHealthParameters]):
 
     async def _listens(self) -> bool:
         """Whether a responder with just these parameters is there."""
-        found = await asyncio.to_thread(processes.responders, self._owner)
+        found = await self._in_thread(lambda: processes.responders(self._owner))
         return any(each.duty == self._duty.text() for each in found)
 
     async def _end(self, action: str) -> None:
         try:
-            await asyncio.to_thread(processes.end, self._owner, END_LIMIT_S)
+            await self._in_thread(lambda: processes.end(self._owner, END_LIMIT_S))
         except OSError as error:
             raise self.error(action, f"the responder can't be ended: {error}") from error
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
 async def _ask(duty: Duty) -> bytes:

@@ -2,6 +2,8 @@
 
 Invariants:
 - a process is what /proc says it is now, never what a file remembers: no recycled pid is believed;
+- the command line is asked for of those alone that have a responder's name: for any process's the kernel may
+  have to wait for its memory's lock, which one that hangs on a disk may hold;
 - only what was looked at is signalled: a pidfd is taken first, the look comes after;
 - ended means that no thread of it is left, and so no socket.
 
@@ -72,8 +74,11 @@ def _end(process: Responder, until: float) -> None:
 
 def _look(pid: int) -> Responder | None:
     """The responder that this process is, or None."""
+    folder = _PROC / str(pid)
     try:
-        argv = os.fsdecode((_PROC / str(pid) / "cmdline").read_bytes()).split("\0")[:-1]
+        if (folder / "comm").read_bytes().strip() != responder.NAME.encode():
+            return None
+        argv = os.fsdecode((folder / "cmdline").read_bytes()).split("\0")[:-1]
     except OSError:  # it has just ended
         return None
     match argv:

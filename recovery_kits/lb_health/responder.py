@@ -20,12 +20,14 @@ import re
 import socket
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 MOST = 64  # connections at a time; a load balancer has one or two for each of its zones
 PATIENCE_S = 3.0
 LONGEST_REQUEST = 4_096  # bytes, up to the empty line
 _REQUEST = re.compile(rb"(GET|HEAD) (/[!-~]*) HTTP/1\.[01]\r\n")
 _WAITING = 16  # connections that aren't accepted yet
+NAME = "lb-health"  # of the process, in /proc/PID/comm
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ async def serve(duty: Duty, listener: socket.socket) -> None:
 def main(_owner: str, text: str) -> None:
     """Listen, or end with the reason on stderr."""
     duty = Duty(**json.loads(text))
+    Path("/proc/self/comm").write_text(NAME)
     try:
         listener = listen(duty)
     except OSError as error:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -185,6 +186,34 @@ async def test_a_restore_cut_short_leaves_what_the_next_remove_ends(make_kit: Ma
 async def _and_wait(kit: LbHealthKit) -> None:
     await kit.restore()
     await asyncio.Event().wait()
+
+
+@on_loop
+async def test_nothing_waits_for_the_loops_threads(make_kit: MakeKit, port: int) -> None:
+    """While DNS doesn't answer all of them may wait for it."""
+    kit, answered, loop = make_kit(), threading.Event(), asyncio.get_running_loop()
+    waiting = [loop.run_in_executor(None, answered.wait) for _ in range(40)]  # more than there are
+    try:
+        async with asyncio.timeout(10):
+            await kit.restore()
+            assert (await kit.quick_check()).health is Health.OK
+            await kit.remove()
+    finally:
+        answered.set()
+        await asyncio.gather(*waiting)
+    assert refused(port)
+
+
+def test_no_command_line_is_read_of_what_has_not_a_responders_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hangs on a disk would let the reader hang."""
+    monkeypatch.setattr(processes, "_PROC", tmp_path)
+    for pid, name in (("7", "lb-health"), ("8", "postgres")):
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "comm").write_text(f"{name}\n")
+        (tmp_path / pid / "cmdline").write_text("python\0-I\0-S\0/x/responder.py\0owner\0{}\0")
+    assert processes.responders("owner") == [processes.Responder(7, "owner", "{}")]
 
 
 @on_loop
