@@ -7,8 +7,9 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from agent.aws import AwsError, AwsFault
-from recovery_kits.contract import Ec2, Finding
+from recovery_kits.contract import Aws, Ec2, Finding
 from recovery_kits.elastic_ip.address import Address
+from recovery_kits.interface import place_findings
 
 
 def address_findings(address: Address) -> list[Finding]:
@@ -20,17 +21,21 @@ def address_findings(address: Address) -> list[Finding]:
 
 
 async def interface_findings(
-    ec2: Ec2, address: Address, interface: str, private: IPv4Address | None
+    aws: Aws, address: Address, interface: str, private: IPv4Address | None
 ) -> list[Finding]:
     """What is wrong with the ENI as the place for `address`; raises AwsError."""
     try:
-        answer = await ec2("describe_network_interfaces", NetworkInterfaceIds=[interface])
+        answer = await aws.ec2("describe_network_interfaces", NetworkInterfaceIds=[interface])
     except AwsError as error:
         if error.kind is not AwsFault.NOT_FOUND:
             raise
         return [Finding(f"{interface} doesn't exist in this region", "correct `interface`, or use `device`")]
     eni = answer["NetworkInterfaces"][0]
-    return _private_findings(eni, address, private) + await _gateway_findings(ec2, eni["VpcId"])
+    return [
+        *await place_findings(aws, eni),
+        *_private_findings(eni, address, private),
+        *await _gateway_findings(aws.ec2, eni["VpcId"]),
+    ]
 
 
 def _private_findings(eni: Mapping[str, Any], address: Address, private: IPv4Address | None) -> list[Finding]:

@@ -143,14 +143,14 @@ class ElasticIpKit(Kit[ElasticIpParameters]):
         try:
             return await self._findings()
         except AwsError as error:
-            remedy = error.step or "try again when AWS answers"
-            return [Finding(str(error), remedy, certain=not error.unanswered)]
+            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
+            return [Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
 
     async def _findings(self) -> list[Finding]:
         interface = await self._interface()
         address = await self._look()
         findings = address_findings(address) + await interface_findings(
-            self.tools.aws.ec2, address, interface, self.parameters.private_address
+            self.tools.aws, address, interface, self.parameters.private_address
         )
         if not findings:  # for those it would be refused anyhow
             await self._try_dry(address.allocation, interface)

@@ -13,7 +13,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from agent.aws import AwsError, AwsFault
-from recovery_kits.contract import Ec2, Finding
+from recovery_kits.contract import Aws, Finding
+from recovery_kits.interface import place_findings
 
 RESERVED_FIRST = 4  # addresses of each subnet that AWS keeps for itself, and the last one
 USE_A_ROUTE = (
@@ -26,7 +27,7 @@ Eni = Mapping[str, Any]  # as EC2 describes it
 class Surroundings:
     """The address, the ENI that is to have it, and the other nodes: name -> addresses of its comm paths."""
 
-    ec2: Ec2
+    aws: Aws
     address: IPv4Address
     interface: str
     peers: Mapping[str, Sequence[str]]
@@ -34,7 +35,7 @@ class Surroundings:
     async def findings(self) -> list[Finding]:
         """All that would make AWS refuse the address or take it from a stranger; raises AwsError."""
         try:
-            answer = await self.ec2("describe_network_interfaces", NetworkInterfaceIds=[self.interface])
+            answer = await self.aws.ec2("describe_network_interfaces", NetworkInterfaceIds=[self.interface])
         except AwsError as error:
             if error.kind is not AwsFault.NOT_FOUND:
                 raise
@@ -43,6 +44,7 @@ class Surroundings:
         own: Eni = answer["NetworkInterfaces"][0]
         others = await self._others(own["VpcId"])
         return [
+            *await place_findings(self.aws, own),
             *await self._subnet_findings(own),
             *self._peer_findings(own, others),
             *self._holder_findings(own, others),
@@ -56,11 +58,11 @@ class Surroundings:
             {"Name": "vpc-id", "Values": [vpc]},
             {"Name": "addresses.private-ip-address", "Values": addresses},
         ]
-        answer = await self.ec2("describe_network_interfaces", Filters=filters)
+        answer = await self.aws.ec2("describe_network_interfaces", Filters=filters)
         return list(answer["NetworkInterfaces"])
 
     async def _subnet_findings(self, own: Eni) -> list[Finding]:
-        (subnet,) = (await self.ec2("describe_subnets", SubnetIds=[own["SubnetId"]]))["Subnets"]
+        (subnet,) = (await self.aws.ec2("describe_subnets", SubnetIds=[own["SubnetId"]]))["Subnets"]
         network, name = IPv4Network(subnet["CidrBlock"]), subnet["SubnetId"]
         where = f"{name} ({network}, {subnet['AvailabilityZone']})"
         if self.address not in network:
@@ -108,9 +110,9 @@ class Surroundings:
         instance, has = _instance(own), _addresses(own)
         if not instance or str(self.address) in has:
             return []
-        answer = await self.ec2("describe_instances", InstanceIds=[instance])
+        answer = await self.aws.ec2("describe_instances", InstanceIds=[instance])
         kind = answer["Reservations"][0]["Instances"][0]["InstanceType"]
-        (told,) = (await self.ec2("describe_instance_types", InstanceTypes=[kind]))["InstanceTypes"]
+        (told,) = (await self.aws.ec2("describe_instance_types", InstanceTypes=[kind]))["InstanceTypes"]
         limit = int(told["NetworkInfo"]["Ipv4AddressesPerInterface"])
         if len(has) + len(own.get("Ipv4Prefixes", ())) < limit:
             return []

@@ -114,12 +114,10 @@ class PrivateIpKit(Kit[PrivateIpParameters]):
         peers = {node: paths for node, paths in self.tools.site.nodes.items() if node != self.tools.node}
         try:
             interface = await self._interface()
-            return await Surroundings(
-                self.tools.aws.ec2, self.parameters.address, interface, peers
-            ).findings()
+            return await Surroundings(self.tools.aws, self.parameters.address, interface, peers).findings()
         except AwsError as error:
-            remedy = error.step or "try again when AWS answers"
-            return [Finding(str(error), remedy, certain=not error.unanswered)]
+            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
+            return [Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
 
     async def _interface(self) -> str:
         return await find_interface(self.tools.aws, self.parameters.interface, self.parameters.device)

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from recovery_kits.contract import ALWAYS, Authority, Tools
+from agent.aws import Machine
+from recovery_kits.contract import ALWAYS, Authority, Aws, Tools
 from recovery_kits.elastic_ip import ElasticIpKit, ElasticIpParameters
 from tests.aws_server import AwsServer, World
 from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
 from tests.kits.route.conftest import agent, agents, read_timeout_ms
 from tests.kits.route.harness import Agent, no_command
+from tests.kits.transit_gateway_route.harness import Known
 
 __all__ = [
     "agent",
@@ -38,6 +40,16 @@ class Scene:
         """The node's eth0."""
         return self.world.node(node).interfaces[0].id
 
+    def machine(self, node: str) -> Machine:
+        """What the node's IMDS would say."""
+        known = self.world.node(node)
+        return Machine(
+            instance_id=known.instance_id,
+            region=self.world.region,
+            availability_zone=known.availability_zone,
+            interfaces={},
+        )
+
     def place(self) -> tuple[str, str]:
         """The ENI that has the Elastic IP, and to which of its addresses it leads."""
         with closing(self.server.ec2()) as client:
@@ -47,7 +59,8 @@ class Scene:
     def kit(self, agent: Agent, node: str, authority: Authority = ALWAYS, **changes: Any) -> ElasticIpKit:
         """The node's kit, acting through `agent`; the parameters as usual unless told otherwise."""
         usual = {"allocation_id": self.allocation, "interface": self.interface(node)}
-        tools = Tools(tag="eip-app", node=node, run=no_command, aws=agent.aws, authority=authority)
+        aws: Aws = Known(agent.aws, self.machine(node))
+        tools = Tools(tag="eip-app", node=node, run=no_command, aws=aws, authority=authority)
         return ElasticIpKit(ElasticIpParameters(**(usual | changes)), tools)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
+from agent.aws import AwsError, AwsFault, Machine
 from agent.config.errors import BadParameter
 from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
@@ -17,11 +19,19 @@ from recovery_kits.elastic_ip import ElasticIpKit, ElasticIpParameters
 from tests.aws_server import Rule
 from tests.kits.elastic_ip.conftest import Scene
 from tests.kits.route.harness import Agent
+from tests.kits.transit_gateway_route.harness import Known
 
 Run = Callable[[Any], Any]
 ASSOCIATE, DESCRIBE = "ec2:AssociateAddress", "ec2:DescribeAddresses"
 NO_ALLOCATION = "eipalloc-0123456789abcdef0"
 NO_INTERFACE = "eni-0123456789abcdef0"
+
+
+class NoMetadata(Known):
+    """An AWS session of a machine that can't ask who it is."""
+
+    async def identity(self) -> Machine:
+        raise AwsError(AwsFault.NETWORK, "instance metadata", "TimedOut", "no answer")
 
 
 def operations(scene: Scene) -> list[str]:
@@ -130,6 +140,36 @@ def test_an_interface_that_is_not_there_is_a_failure_and_moves_nothing(
     assert scene.place() == (scene.interface("db-01"), "10.0.3.4")
     (finding,) = run(kit.validate())
     assert finding.problem == f"{NO_INTERFACE} doesn't exist in this region"
+
+
+def test_an_interface_of_another_node_or_of_none_is_found(scene: Scene, agent: Agent, run: Run) -> None:
+    """Named once for all nodes, so that a takeover would change nothing and yet succeed."""
+    first, second = scene.world.node("db-01"), scene.world.node("db-02")
+    kit = scene.kit(agent, "db-02", interface=first.interfaces[0].id)
+    (finding,) = run(kit.validate())
+    here = f"but this node is {second.instance_id}"
+    assert finding.problem == f"{first.interfaces[0].id} is at {first.instance_id}, {here}"
+    assert "`node.NAME.interface`" in finding.remedy
+    with closing(scene.server.ec2()) as client:
+        made = client.create_network_interface(SubnetId=scene.world.subnets["db-02-0"])
+    loose = made["NetworkInterface"]["NetworkInterfaceId"]
+    (finding,) = run(scene.kit(agent, "db-02", interface=loose).validate())
+    assert finding.problem == f"{loose} is at no instance, {here}"
+
+
+def test_without_metadata_whatever_else_there_is_is_found(scene: Scene, agent: Agent, run: Run) -> None:
+    kit = scene.kit(agent, "db-02", private_address=IPv4Address("10.0.6.77"))
+    kit.tools = replace(kit.tools, aws=NoMetadata(agent.aws, scene.machine("db-02")))
+    unknown, lacking = run(kit.validate())
+    assert (unknown.certain, lacking.certain) == (False, True)
+    assert unknown.problem.startswith("instance metadata: ")
+    assert lacking.problem.startswith("10.0.6.77 is no address of")
+
+
+def test_a_device_that_is_not_there_is_found(scene: Scene, agent: Agent, run: Run) -> None:
+    (finding,) = run(scene.kit(agent, "db-02", interface=None, device="eth9").validate())
+    assert (finding.certain, finding.remedy) == (True, "correct what this names")
+    assert "there is no device eth9" in finding.problem
 
 
 def test_nothing_is_found_where_all_is_well_and_nothing_is_changed(

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from recovery_kits.contract import ALWAYS, Authority, Site, Tools
+from agent.aws import Machine
+from recovery_kits.contract import ALWAYS, Authority, Aws, Site, Tools
 from recovery_kits.private_ip import PrivateIpKit, PrivateIpParameters
 from tests.aws_server import AwsServer, World
 from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
 from tests.aws_server.world import IMAGE
 from tests.kits.route.conftest import agent, agents, read_timeout_ms
 from tests.kits.route.harness import Agent, no_command
+from tests.kits.transit_gateway_route.harness import Known
 
 __all__ = [
     "agent",
@@ -35,6 +37,7 @@ class Scene:
     server: AwsServer
     world: World
     interfaces: dict[str, str]  # node -> its eth0
+    instances: dict[str, str]  # node -> instance id
 
     def holders(self, address: str = ADDRESS) -> list[str]:
         """The ENIs that have the address."""
@@ -56,11 +59,18 @@ class Scene:
     ) -> PrivateIpKit:
         """The node's kit, acting through `agent`; the parameters as usual unless told otherwise."""
         site = Site(nodes=peers or {"db-01": ("10.0.3.4", "10.0.12.4"), "db-03": ("10.0.3.5",)})
+        machine = Machine(
+            instance_id=self.instances[node],
+            region=self.world.region,
+            availability_zone="",  # the kit asks EC2 for the ENI's
+            interfaces={},
+        )
+        aws: Aws = Known(agent.aws, machine)
         tools = Tools(
             tag="private-ip-app",
             node=node,
             run=no_command,
-            aws=agent.aws,
+            aws=aws,
             authority=authority,
             site=site,
         )
@@ -72,21 +82,23 @@ class Scene:
 def scene(aws_server: AwsServer, world: World) -> Scene:
     """Made anew for each test, its calls gone from the journal."""
     interfaces = {node.name: node.interfaces[0].id for node in world.nodes}
+    instances = {node.name: node.instance_id for node in world.nodes}
     with closing(aws_server.ec2()) as client:
         made = client.create_network_interface(SubnetId=world.subnets["db-01-0"], PrivateIpAddress="10.0.3.5")
         interfaces["db-03"] = made["NetworkInterface"]["NetworkInterfaceId"]
-        client.run_instances(
+        started = client.run_instances(
             ImageId=IMAGE,
             InstanceType="t3.medium",
             MinCount=1,
             MaxCount=1,
             NetworkInterfaces=[{"DeviceIndex": 0, "NetworkInterfaceId": interfaces["db-03"]}],
         )
+        instances["db-03"] = started["Instances"][0]["InstanceId"]
         client.assign_private_ip_addresses(
             NetworkInterfaceId=interfaces["db-01"], PrivateIpAddresses=[ADDRESS]
         )
     aws_server.forget_calls()
-    return Scene(aws_server, world, interfaces)
+    return Scene(aws_server, world, interfaces, instances)
 
 
 @pytest.fixture

@@ -58,6 +58,13 @@ def test_the_primary_address_of_an_interface_is_found(scene: Scene, agent: Agent
         )
 
 
+def test_an_interface_of_another_node_is_found(scene: Scene, agent: Agent, run: Run) -> None:
+    first = scene.interfaces["db-01"]
+    (finding,) = run(scene.kit(agent, "db-03", interface=first).validate())
+    holder, own = scene.instances["db-01"], scene.instances["db-03"]
+    assert finding.problem == f"{first} is at {holder}, but this node is {own}"
+
+
 def test_an_address_that_a_stranger_has_is_found(db_01: PrivateIpKit, scene: Scene, run: Run) -> None:
     with closing(scene.server.ec2()) as client:
         made = client.create_network_interface(SubnetId=scene.world.subnets["db-01-0"])
