@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from agent.api.contract import AgentFacade
 from agent.api.lookup import is_in_service

@@ -6,13 +6,10 @@ ignored: kits of other versions and other makers are shown as far as they are un
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResyncDetails:
+class ResyncDetails(msgspec.Struct, frozen=True, kw_only=True):
     """The last copy that was completed."""
 
     kind: str  # "union" (of what either side noted as changed) | "full"
@@ -20,8 +17,7 @@ class ResyncDetails:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class LegDetails:
+class LegDetails(msgspec.Struct, frozen=True, kw_only=True):
     """One target, as the source sees it."""
 
     node: str
@@ -45,8 +41,7 @@ class LegDetails:
         return self.bytes_left if self.lag_bytes is None else self.lag_bytes
 
 
-@dataclass(frozen=True, kw_only=True)
-class DiskDetails:
+class DiskDetails(msgspec.Struct, frozen=True, kw_only=True):
     """The node's own disk."""
 
     path: str = ""
@@ -54,8 +49,7 @@ class DiskDetails:
     why: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobDetails:
+class JobDetails(msgspec.Struct, frozen=True, kw_only=True):
     """The newest thing that the kit does, or did, for an operator beside its duties."""
 
     verb: str  # "create", "verify", …
@@ -64,21 +58,19 @@ class JobDetails:
     text: str = ""  # what came of it
 
 
-@dataclass(frozen=True, kw_only=True)
-class MirrorDetails:
+class MirrorDetails(msgspec.Struct, frozen=True, kw_only=True):
     """One mirror on one node, as its kit tells it."""
 
     role: str = "none"  # "source" | "target" | "none"
     mode: str = ""  # "sync" | "async"
     size_bytes: int | None = None
     resync_limit_bytes_per_s: int | None = None  # 0: none
-    legs: list[LegDetails] = field(default_factory=list)  # the source knows them
+    legs: list[LegDetails] = msgspec.field(default_factory=list)  # the source knows them
     disk: DiskDetails = DiskDetails()
     job: JobDetails | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class MirrorOnNode:
+class MirrorOnNode(msgspec.Struct, frozen=True, kw_only=True):
     """One mirror on one node."""
 
     standing: str  # of the node: "self" | "alive" | "lost" | "left" | "never-heard"
@@ -87,8 +79,7 @@ class MirrorOnNode:
     trouble: str = ""  # why there are no details
 
 
-@dataclass(frozen=True, kw_only=True)
-class MirrorReport:
+class MirrorReport(msgspec.Struct, frozen=True, kw_only=True):
     """One replicated resource in the whole cluster."""
 
     tag: str
@@ -98,7 +89,7 @@ class MirrorReport:
     in_service: bool
     in_sync: list[str]  # nodes whose copies hold every acknowledged write; empty: no copy counts yet
     nodes: dict[str, MirrorOnNode]  # by priority
-    remarks: list[str] = field(default_factory=list)  # what isn't fine, and what an operator can do
+    remarks: list[str] = msgspec.field(default_factory=list)  # what isn't fine, and what an operator can do
 
     def leg(self, node: str) -> LegDetails | None:
         """That node's copy as the source sees it."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from agent.api.reports import AnswerReport, NodeView, ResourceOnNode, ResourceView, StatusReport
 from tests.api.fake_agent import hierarchy, peer, resources, status
@@ -26,11 +26,11 @@ def mirrored(
         name: ResourceOnNode(state="ISP" if phase == "running" else "OSU")
         for name, phase in zip(("db-01", "db-02"), phases, strict=True)
     }
-    above = [dataclasses.replace(each, nodes=states) for each in resources()]
-    above[-1] = dataclasses.replace(above[-1], depends_on=[TAG])
+    above = [structs.replace(each, nodes=states) for each in resources()]
+    above[-1] = structs.replace(above[-1], depends_on=[TAG])
     mirror = ResourceView(tag=TAG, kit="mirror", depends_on=[], nodes=states, replicated=True)
     view = hierarchy(owner, phases, tree=[*above, mirror], held=owner is None)
-    return status(dataclasses.replace(view, in_sync=list(in_sync)), other or peer())
+    return status(structs.replace(view, in_sync=list(in_sync)), other or peer())
 
 
 def lost() -> NodeView:

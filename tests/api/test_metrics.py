@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import http.client
 import re
 import socket
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from agent.api.client import AgentClient
 from agent.api.errors import ApiError
@@ -29,7 +29,7 @@ def full() -> StatusReport:
     seen = mirrored("db-01", other=peer(paths=paths, comm="warning"))
     counters = Counters(heartbeats_sent=12, heartbeats_heard=11, dropped={"key": 3})
     arbiter = ArbiterView(kind="dynamodb", trouble="throttled")
-    return dataclasses.replace(seen, counters=counters, arbiter=arbiter, warnings=["careful"])
+    return structs.replace(seen, counters=counters, arbiter=arbiter, warnings=["careful"])
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_no_other_node_is_asked(agent: FakeAgent, client: AgentClient) -> None:
 def test_a_target_tells_nothing_of_legs_and_an_unknown_peer_nothing_of_its_configuration(
     agent: FakeAgent, client: AgentClient
 ) -> None:
-    agent.then = [mirrored("db-01", other=dataclasses.replace(lost(), config_digest=""))]
+    agent.then = [mirrored("db-01", other=structs.replace(lost(), config_digest=""))]
     agent.details["db-01"] = target()
     told = families(client)
     assert not [name for name in told if "leg" in name]
@@ -120,7 +120,7 @@ def test_a_target_tells_nothing_of_legs_and_an_unknown_peer_nothing_of_its_confi
 
 def test_whatever_a_label_holds_is_read_back(agent: FakeAgent, client: AgentClient) -> None:
     odd = 'a "quoted" \\path\\\nand {more}, ü'
-    agent.then = [dataclasses.replace(full(), cluster=odd)]
+    agent.then = [structs.replace(full(), cluster=odd)]
     (labels,) = families(client)["agent_info"].samples
     assert ("cluster", odd) in labels
 

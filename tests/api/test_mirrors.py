@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from agent.api import mirror_asking
 from agent.api.client import AgentClient
@@ -185,8 +185,8 @@ def test_what_is_not_fine_comes_with_what_to_do(
 
 def test_with_every_node_away_a_witness_says_which_to_start(agent: FakeAgent, client: AgentClient) -> None:
     seen = mirrored("db-02", owner="db-02", phases=("unknown", "unknown"), other=lost())
-    away = [dataclasses.replace(each, standing="lost") for each in seen.nodes]
-    seen = dataclasses.replace(seen, node="db-03", nodes=[*away, dataclasses.replace(peer(), name="db-03")])
+    away = [structs.replace(each, standing="lost") for each in seen.nodes]
+    seen = structs.replace(seen, node="db-03", nodes=[*away, structs.replace(peer(), name="db-03")])
     assert remarks_of(agent, client, seen) == ["none of its nodes answers: start db-02"]
 
 

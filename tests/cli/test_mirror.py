@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
+from msgspec import structs
 
 from agent.api.mirror_remarks import remarks
 from agent.api.mirrors import MirrorOnNode, MirrorReport, read_details
@@ -46,7 +46,7 @@ def report(seen: StatusReport, **told_by: AnswerReport) -> MirrorReport:
         in_sync=view.in_sync,
         nodes=nodes,
     )
-    return dataclasses.replace(bare, remarks=list(remarks(bare)))
+    return structs.replace(bare, remarks=list(remarks(bare)))
 
 
 VERIFIED = {"verb": "verify", "state": "done", "text": "no difference"}

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from msgspec import structs
 
 from agent.api.reports import AnswerReport, HierarchyView, ResourceOnNode, WaitView
 from agent.cli import waiting
@@ -223,8 +224,7 @@ def test_running_out_of_time_is_4(agent: FakeAgent, kage: Kage, capsys: pytest.C
 def test_a_hierarchy_that_is_no_longer_configured_ends_the_wait(
     agent: FakeAgent, kage: Kage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import dataclasses
 
-    agent.then = [status(MOVING), dataclasses.replace(status(), hierarchies=[])]
+    agent.then = [status(MOVING), structs.replace(status(), hierarchies=[])]
     assert kage("out-of-service", "groupware") == 1
     assert "groupware is no longer configured" in capsys.readouterr().err

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 import pytest
+from msgspec import structs
 
 from agent.api.reports import (
     ArbiterView,
@@ -38,7 +38,7 @@ LOST_PATHS = [path("eni-0", "down", None, 100.0), path("eni-1", "down", None, 10
 def majority(report: StatusReport, *witnesses: NodeView, arbiter: ArbiterView | None = None) -> StatusReport:
     """The same cluster with quorum "majority"."""
     nodes = [*report.nodes, *witnesses]
-    return dataclasses.replace(report, quorum="majority", nodes=nodes, arbiter=arbiter)
+    return structs.replace(report, quorum="majority", nodes=nodes, arbiter=arbiter)
 
 
 def lost_owner(**waits: object) -> StatusReport:
@@ -130,13 +130,13 @@ def test_status_reads_so(name: str) -> None:
 
 def test_nodes_read_so() -> None:
     counters = Counters(heartbeats_sent=1200, heartbeats_heard=1190, dropped={"replayed": 2, "bad seal": 7})
-    other = dataclasses.replace(peer(), config_digest="ba9876543210")
-    report = dataclasses.replace(status(other=other), counters=counters)
+    other = structs.replace(peer(), config_digest="ba9876543210")
+    report = structs.replace(status(other=other), counters=counters)
     hold_against("nodes", lambda terminal: nodes_page(report, terminal=terminal))
 
 
 def test_no_hierarchies_read_so() -> None:
-    report = dataclasses.replace(status(), hierarchies=[])
+    report = structs.replace(status(), hierarchies=[])
     hold_against("status-no-hierarchies", lambda terminal: status_page(report, terminal=terminal))
 
 
@@ -151,7 +151,7 @@ def test_a_resource_that_two_depend_on_is_explained_once() -> None:
             ("cache", []),
         )
     ]
-    view = dataclasses.replace(
+    view = structs.replace(
         hierarchy(tree=shared),
         nodes={"db-01": HierarchyOnNode(priority=1, phase="running", eligible=True)},
     )
@@ -183,7 +183,7 @@ def test_a_summary_says_where_it_is(
 
 
 def test_what_another_node_waits_for_is_done_there() -> None:
-    elsewhere = dataclasses.replace(STATES["fencing"], node="db-03")
+    elsewhere = structs.replace(STATES["fencing"], node="db-03")
     text = drawn(status_page(elsewhere, terminal=False), terminal=False)
     assert "is certainly off: on db-01: kage in-service groupware --owner-is-off db-02" in text
     unknown = lost_owner(reason="confirming", lost=["db-02"])
@@ -228,6 +228,6 @@ def test_nothing_is_wider_than_the_terminal(width: int) -> None:
         name: HierarchyOnNode(priority=1, phase="running", eligible=False, why_not="x" * 90) for name in nodes
     }
     tree = [ResourceView(tag="t" * 64, kit="generic", depends_on=[], nodes=nodes)]
-    report: StatusReport = status(dataclasses.replace(hierarchy(), nodes=on, resources=tree))
+    report: StatusReport = status(structs.replace(hierarchy(), nodes=on, resources=tree))
     text = drawn(status_page(report, terminal=True), terminal=True, width=width)
     assert max(map(len, text.splitlines())) <= width
