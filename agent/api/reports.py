@@ -1,7 +1,7 @@
 """The reports that the API returns as JSON and the CLI and the console show. They tell; they never decide.
 
-Structs: `kage` is begun for each command, and dataclasses would take it 25 ms. Times are seconds since the epoch
-(`*_time`) or milliseconds (`*_ms`).
+Structs, for `kage` is begun anew for each command, and dataclasses would take it 25 ms. Times are seconds
+since the epoch (`*_time`) or milliseconds (`*_ms`).
 """
 
 from __future__ import annotations
