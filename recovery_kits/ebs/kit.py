@@ -163,8 +163,8 @@ class EbsKit(Kit[EbsParameters]):
                 self.parameters.volume, self.parameters.device_name, self.tools
             )
         except AwsError as error:
-            remedy = error.step or "try again when AWS answers"
-            return [*lacking, Finding(str(error), remedy, certain=not error.unanswered)]
+            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
+            return [*lacking, Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
 
     async def _attach(self, until_s: float) -> None:
         identity = await self.tools.aws.identity()

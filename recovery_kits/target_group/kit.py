@@ -177,8 +177,8 @@ class TargetGroupKit(Kit[TargetGroupParameters]):
             certain = not isinstance(error, Unanswered)
             return [Finding(error.reason, step or "try again when AWS answers", certain=certain)]
         except AwsError as error:
-            remedy = error.step or "try again when AWS answers"
-            return [Finding(str(error), remedy, certain=not error.unanswered)]
+            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
+            return [Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
 
     async def _own(self, action: str) -> str:
         """The id of this node's target; raises KitError, Unanswered when IMDS doesn't tell."""

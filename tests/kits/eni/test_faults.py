@@ -154,6 +154,16 @@ def test_what_could_not_be_asked_beforehand_is_found_as_uncertain(
     assert card.at() == "db-01"
 
 
+def test_what_aws_refuses_for_another_reason_is_found_as_certain(card: Card, zone: Zone) -> None:
+    """Trying again when it answers would help nobody: it has answered."""
+    zone.server.control.set_faults(
+        Rule(operation=LOOK, fault="error", status=400, code="InvalidParameterValue")
+    )
+    (finding,) = card.validate("db-03")
+    assert finding.certain
+    assert finding.remedy == "correct what this names"
+
+
 @pytest.mark.parametrize("node", ["db-01", "db-03"])
 def test_whatever_is_found_is_found_by_dry_runs(card: Card, zone: Zone, node: str) -> None:
     """They need no authority; so nothing else may go out by theirs."""

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from recovery_kits.target_group import kit
 from tests.aws_server import AwsServer, World
 from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
 from tests.kits.route.harness import Agent
@@ -23,9 +24,21 @@ def agents() -> Iterator[Callable[[int], Agent]]:
 
 
 @pytest.fixture
-def agent(aws_server: AwsServer, agents: Callable[[int], Agent]) -> Agent:
+def read_timeout_ms() -> int:
+    """How long calls wait; a module may say otherwise."""
+    return 1_000
+
+
+@pytest.fixture
+def agent(
+    aws_server: AwsServer,
+    agents: Callable[[int], Agent],
+    read_timeout_ms: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Agent:
     """The agent that all nodes of a test act through, out of patience soon."""
-    return agents(1_000)
+    monkeypatch.setattr(kit, "SETTLE_S", (0.0, 0.01, 0.02))
+    return agents(read_timeout_ms)
 
 
 @pytest.fixture

@@ -13,6 +13,12 @@ from tests.kits.target_group.harness import Node, registered
 from tests.kits.target_group.test_actions import DEREGISTER, DESCRIBE, REGISTER
 
 
+@pytest.fixture
+def read_timeout_ms() -> int:
+    """Short, so that calls that hang three times each are done with soon."""
+    return 400
+
+
 def throttled(operation: str, left: int | None = None) -> Rule:
     return Rule(operation=operation, fault="error", status=400, code="Throttling", left=left)
 

@@ -89,3 +89,11 @@ def test_a_missing_permission_is_found_by_the_name_that_iam_has_for_it(
     aws_server.control.set_faults(Rule(fault="error", status=403, code="AccessDenied"))
     (finding,) = db_01.validate()
     assert finding.remedy == f"give the node's role {ELB}:DescribeTargetGroups"
+
+
+def test_what_aws_refuses_for_another_reason_is_found_as_certain(db_01: Node, aws_server: AwsServer) -> None:
+    """A group of another region, for one; trying again when AWS answers would help nobody."""
+    aws_server.control.set_faults(Rule(fault="error", status=400, code="ValidationError"))
+    (finding,) = db_01.validate()
+    assert finding.certain
+    assert finding.remedy == "correct what this names"
