@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from tests.aws_server import Rule
+from tests.aws_server.fixtures import KEY
 from tests.kits.route53.harness import NAME, OWNER, Agent, Node, Zone, owner
 
 LIST, CHANGE, ASK = "ListResourceRecordSets", "ChangeResourceRecordSets", "GetChange"
@@ -178,6 +180,27 @@ def test_remove_does_not_care_for_any_fault(db_01: Node, zone: Zone) -> None:
         for _ in range(2):
             db_01.remove()
     assert zone.operations() == []
+
+
+def test_a_restore_cut_short_is_finished_by_the_next(db_01: Node, zone: Zone) -> None:
+    async def cut_short() -> None:
+        await asyncio.wait_for(db_01.kit().restore(), 0.1)
+
+    for operation in (LIST, CHANGE, ASK):
+        break_(zone, operation, SILENT, left=1)
+        with pytest.raises(TimeoutError):
+            db_01.do(cut_short())
+        db_01.restore()
+        assert db_01.check().health is Health.OK
+
+
+def test_as_another_accounts_role_it_does_everything(db_01: Node, zone: Zone) -> None:
+    role = f"arn:aws:iam::123456789012:role/{zone.id}"
+    assert list(db_01.validate(role_arn=role)) == []
+    db_01.restore(role_arn=role)
+    assert db_01.check(role_arn=role).health is Health.OK
+    as_itself = {call.operation for call in zone.server.control.journal() if call.key == KEY}
+    assert as_itself == {"sts:AssumeRole"}
 
 
 def test_nothing_is_found_where_all_is_well(db_01: Node, db_02: Node) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,8 +11,12 @@ import pytest
 
 from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
+from recovery_kits.transit_gateway_route import TransitGatewayRouteKit
+from recovery_kits.transit_gateway_route import kit as kit_module
+from recovery_kits.transit_gateway_route.routes import Route
 from tests.aws_server import AwsServer, Rule, throttle
 from tests.aws_server.faults import Fault
+from tests.aws_server.fixtures import KEY
 from tests.kits.transit_gateway_route.harness import DESTINATION, Agent, Gateway, Node
 from tests.runtime.waiting import wait_until
 
@@ -201,6 +206,52 @@ def test_an_attachment_that_is_gone_is_a_failure_at_once(db_01: Node, gateway: G
     with pytest.raises(KitError, match=f"is a blackhole: {db_01.attachment} is gone") as caught:
         db_01.restore()
     assert not isinstance(caught.value, Unanswered)
+
+
+def pending(node: Node, monkeypatch: pytest.MonkeyPatch, looks: int) -> TransitGatewayRouteKit:
+    """A kit of one table, whose route here is pending for so many looks; with no waits between them."""
+    monkeypatch.setattr(kit_module, "SETTLE_S", (0.0,) * len(kit_module.SETTLE_S))
+    kit, left = node.kit(route_tables=node.gateway.tables[:1]), iter(range(looks))
+
+    async def look(_table: str) -> Route:
+        return Route((node.attachment,), "active" if next(left, None) is None else "pending")
+
+    kit._look = look  # type: ignore[method-assign]
+    return kit
+
+
+def test_a_pending_route_is_waited_for(db_01: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    db_01.do(pending(db_01, monkeypatch, len(kit_module.SETTLE_S) - 1).restore())
+
+
+def test_a_route_that_stays_pending_is_unknown(db_01: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = pending(db_01, monkeypatch, len(kit_module.SETTLE_S) + 1)
+    with pytest.raises(Unanswered, match="is pending"):
+        db_01.do(kit.restore())
+    assert db_01.do(kit.quick_check()).health is Health.UNKNOWN
+    assert db_01.do(kit.quick_check()).health is Health.OK
+
+
+def test_a_restore_cut_short_is_finished_by_the_next(db_01: Node, gateway: Gateway) -> None:
+    async def cut_short() -> None:
+        await asyncio.wait_for(db_01.kit().restore(), 0.1)
+
+    gateway.server.control.set_faults(Rule(operation=REPLACE, fault="hang", left=1))
+    with pytest.raises(TimeoutError):
+        db_01.do(cut_short())
+    db_01.restore()
+    assert gateway.leads_to() == [db_01.attachment] * 2
+
+
+def test_as_another_accounts_role_it_does_all_but_see_where_this_node_is(
+    db_01: Node, gateway: Gateway
+) -> None:
+    role = f"arn:aws:iam::123456789012:role/network-{gateway.id}"
+    assert list(db_01.validate(role_arn=role)) == []
+    db_01.restore(role_arn=role)
+    assert db_01.check(role_arn=role).health is Health.OK
+    as_itself = {call.operation for call in gateway.server.control.journal() if call.key == KEY}
+    assert as_itself == {"sts:AssumeRole", "ec2:DescribeInstances", "ec2:DescribeSubnets"}
 
 
 def test_a_missing_permission_is_found(db_01: Node, gateway: Gateway) -> None:
