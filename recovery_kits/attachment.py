@@ -15,7 +15,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -164,6 +164,13 @@ async def look_at(ec2: Ec2, instance: str, here: str) -> Holder:
     found = seen[instance]
     near = found.get("VpcId") == seen.get(here, {}).get("VpcId")
     return Holder(instance, found["State"]["Name"], _addresses(found) if near else frozenset())
+
+
+def described(operation: str, things: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The thing that was asked for by its id; AwsError if there is none: an empty answer is no evidence."""
+    if not things:
+        raise AwsError(AwsFault.SERVER, operation, "EmptyAnswer", "what was asked for by its id isn't in it")
+    return things[0]
 
 
 async def until_there(find: Callable[[], T | None], until_s: float) -> T | None:

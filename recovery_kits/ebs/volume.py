@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recovery_kits.attachment import Attachment, CannotMove
+from recovery_kits.attachment import Attachment, CannotMove, described
 from recovery_kits.contract import Ec2, Tools
 
 USABLE = frozenset({"available", "in-use"})
@@ -41,7 +41,7 @@ class Volume:
 async def describe(ec2: Ec2, volume: str) -> Volume:
     """One DescribeVolumes; raises AwsError."""
     answer = await ec2("describe_volumes", VolumeIds=[volume])
-    return _read(answer["Volumes"][0])
+    return _read(described("DescribeVolumes", answer["Volumes"]))
 
 
 class MovableVolume:
@@ -79,14 +79,14 @@ class MovableVolume:
         )
 
 
-def _read(described: Mapping[str, Any]) -> Volume:
-    attached = [each for each in described.get("Attachments", ()) if each["State"] != "detached"]
+def _read(told: Mapping[str, Any]) -> Volume:
+    attached = [each for each in told.get("Attachments", ()) if each["State"] != "detached"]
     first = attached[0] if attached else None
     return Volume(
-        id=described["VolumeId"],
-        zone=described["AvailabilityZone"],
-        state=described["State"],
-        multi_attach=described.get("MultiAttachEnabled", False),
+        id=told["VolumeId"],
+        zone=told["AvailabilityZone"],
+        state=told["State"],
+        multi_attach=told.get("MultiAttachEnabled", False),
         attachment=Attachment(first.get("InstanceId", ""), first["State"]) if first else None,
         device_name=first.get("Device", "") if first else "",
         dies_with_instance=bool(first and first.get("DeleteOnTermination")),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recovery_kits.attachment import Attachment, CannotMove
+from recovery_kits.attachment import Attachment, CannotMove, described
 from recovery_kits.contract import Ec2, Tools
 
 
@@ -41,7 +41,7 @@ class Interface:
 async def describe(ec2: Ec2, interface: str) -> Interface:
     """One DescribeNetworkInterfaces; raises AwsError."""
     answer = await ec2("describe_network_interfaces", NetworkInterfaceIds=[interface])
-    return _read(answer["NetworkInterfaces"][0])
+    return _read(described("DescribeNetworkInterfaces", answer["NetworkInterfaces"]))
 
 
 class MovableInterface:
@@ -79,16 +79,16 @@ class MovableInterface:
         )
 
 
-def _read(described: Mapping[str, Any]) -> Interface:
-    held = described.get("Attachment") or {}
+def _read(told: Mapping[str, Any]) -> Interface:
+    held = told.get("Attachment") or {}
     state = held.get("Status", "detached")
     attached = state != "detached"
     return Interface(
-        id=described["NetworkInterfaceId"],
-        zone=described["AvailabilityZone"],
-        mac=described["MacAddress"].lower(),
-        kind=described.get("InterfaceType", "interface"),
-        managed=described.get("RequesterManaged", False),
+        id=told["NetworkInterfaceId"],
+        zone=told["AvailabilityZone"],
+        mac=told["MacAddress"].lower(),
+        kind=told.get("InterfaceType", "interface"),
+        managed=told.get("RequesterManaged", False),
         attachment=Attachment(held.get("InstanceId", ""), state, held["AttachmentId"]) if attached else None,
         device_index=held.get("DeviceIndex") if attached else None,
         dies_with_instance=attached and held.get("DeleteOnTermination", False),

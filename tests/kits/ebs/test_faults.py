@@ -161,6 +161,14 @@ def test_what_could_not_be_asked_beforehand_is_found_as_uncertain(
     assert disk.at() == "db-01"
 
 
+def test_an_empty_answer_is_no_evidence(disk: Disk, zone: Zone) -> None:
+    disk.attach("db-01")
+    with zone.told("describe_volumes", {"Volumes": []}):
+        assert disk.health("db-01") is Health.UNKNOWN
+        with pytest.raises(Unanswered, match="EmptyAnswer"):
+            disk.restore("db-03")
+
+
 def test_what_aws_refuses_for_another_reason_is_found_as_certain(disk: Disk, zone: Zone) -> None:
     """Trying again when it answers would help nobody: it has answered."""
     zone.server.control.set_faults(

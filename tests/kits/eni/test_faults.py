@@ -154,6 +154,15 @@ def test_what_could_not_be_asked_beforehand_is_found_as_uncertain(
     assert card.at() == "db-01"
 
 
+def test_an_empty_answer_is_no_evidence(card: Card, zone: Zone) -> None:
+    card.attach("db-01")
+    card.show("db-01", UP)
+    with zone.told("describe_network_interfaces", {"NetworkInterfaces": []}):
+        assert card.health("db-01") is Health.UNKNOWN
+        with pytest.raises(Unanswered, match="EmptyAnswer"):
+            card.restore("db-03")
+
+
 def test_what_aws_refuses_for_another_reason_is_found_as_certain(card: Card, zone: Zone) -> None:
     """Trying again when it answers would help nobody: it has answered."""
     zone.server.control.set_faults(
