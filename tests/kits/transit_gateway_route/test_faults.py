@@ -213,7 +213,8 @@ def pending(node: Node, monkeypatch: pytest.MonkeyPatch, looks: int) -> TransitG
     monkeypatch.setattr(kit_module, "SETTLE_S", (0.0,) * len(kit_module.SETTLE_S))
     kit, left = node.kit(route_tables=node.gateway.tables[:1]), iter(range(looks))
 
-    async def look(_table: str) -> Route:
+    async def look(table: str) -> Route | None:
+        assert table == node.gateway.tables[0]
         return Route((node.attachment,), "active" if next(left, None) is None else "pending")
 
     kit._look = look  # type: ignore[method-assign]
