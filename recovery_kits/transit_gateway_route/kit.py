@@ -102,15 +102,22 @@ class TransitGatewayRouteKit(Kit[TransitGatewayRouteParameters]):
 
     async def _lead(self, table: str) -> None:
         """Lead one table's route here; raises KitError."""
+        attachment, route = self.parameters.attachment_of[table], None
 
         async def wrong() -> str | None:
-            route, attachment = await self._look(table), self.parameters.attachment_of[table]
+            nonlocal route
+            route = await self._look(table)
             why = why_not(route, attachment)
             if why and route == Route((attachment,), "blackhole"):
                 raise self.error("restore", why)  # it leads here already, and waiting doesn't mend it
             return why
 
-        await settle(self, "restore", lambda: self._point(table), wrong, SETTLE_S)
+        try:
+            await settle(self, "restore", lambda: self._point(table), wrong, SETTLE_S)
+        except KitError as error:
+            if route == Route((attachment,), "pending"):  # refused because AWS is at an earlier try still
+                raise self.unanswered("restore", f"is pending; {error.reason}") from error
+            raise
 
     async def _point(self, table: str) -> None:
         """Replace the table's route, or create it where there is none yet; raises AwsError."""

@@ -233,6 +233,18 @@ def test_a_route_that_stays_pending_is_unknown(db_01: Node, monkeypatch: pytest.
     assert db_01.do(kit.quick_check()).health is Health.OK
 
 
+def test_a_change_that_is_refused_while_an_earlier_one_is_pending_is_unknown(
+    db_01: Node, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = Rule(operation="ec2:*Route", fault="error", status=400, code="IncorrectState")
+    gateway.server.control.set_faults(refused)
+    with pytest.raises(Unanswered, match=r"is pending; .*IncorrectState"):
+        db_01.do(pending(db_01, monkeypatch, looks=1).restore())
+    with pytest.raises(KitError, match="IncorrectState") as caught:
+        db_01.restore()  # nothing is pending: it is a failure
+    assert not isinstance(caught.value, Unanswered)
+
+
 def test_a_restore_cut_short_is_finished_by_the_next(db_01: Node, gateway: Gateway) -> None:
     async def cut_short() -> None:
         await asyncio.wait_for(db_01.kit().restore(), 0.1)
