@@ -33,7 +33,10 @@ async def place_findings(aws: Aws, eni: Mapping[str, Any]) -> list[Finding]:
 
     Named once for all nodes it would lead to the same machine after each failover, and no action would fail.
     """
-    holder = eni.get("Attachment", {}).get("InstanceId")
+    attachment = eni.get("Attachment", {})
+    holder = attachment.get("InstanceId")
+    if attachment and holder is None:
+        return []  # in a shared VPC only the owner of the instance is told
     try:
         own = (await aws.identity()).instance_id
     except AwsError as error:  # what else there is to find is found all the same

@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from agent.aws import AwsError, AwsFault
 from agent.config.errors import BadParameter
+from recovery_kits import verdicts
 from recovery_kits.attachment import CannotMove, Move, until_there
 from recovery_kits.contract import Check, CommandFailed, Finding, Kit, Permission, Tools
 from recovery_kits.ebs.advice import volume_findings
@@ -106,7 +107,7 @@ class EbsKit(Kit[EbsParameters]):
         try:
             await self._attach(until_s)
         except AwsError as error:
-            raise (self.unanswered if error.unanswered else self.error)("restore", str(error)) from error
+            raise verdicts.failure(self, "restore", error) from error
         except CannotMove as error:
             raise (self.unanswered if error.passing else self.error)("restore", str(error)) from error
         if not await until_there(self._there, until_s):
@@ -163,8 +164,7 @@ class EbsKit(Kit[EbsParameters]):
                 self.parameters.volume, self.parameters.device_name, self.tools
             )
         except AwsError as error:
-            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
-            return [*lacking, Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
+            return [*lacking, verdicts.finding(error)]
 
     async def _attach(self, until_s: float) -> None:
         identity = await self.tools.aws.identity()

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from agent.aws import AwsError, AwsFault
 from agent.config.errors import BadParameter
+from recovery_kits import verdicts
 from recovery_kits.contract import ALWAYS, Authority, Check, Finding, Kit, Permission
 from recovery_kits.elastic_ip.address import Address, read_address
 from recovery_kits.elastic_ip.advice import address_findings, interface_findings
@@ -113,7 +114,7 @@ class ElasticIpKit(Kit[ElasticIpParameters]):
             interface = await self._interface()
             allocation = self.parameters.allocation_id or (await patiently(self._look)).allocation
         except AwsError as error:
-            raise (self.unanswered if error.unanswered else self.error)("restore", str(error)) from error
+            raise verdicts.failure(self, "restore", error) from error
         await settle(
             self,
             "restore",
@@ -134,8 +135,7 @@ class ElasticIpKit(Kit[ElasticIpParameters]):
         try:
             why = await self._why_not(await self._interface())
         except AwsError as error:
-            certain = error.kind is AwsFault.NOT_FOUND
-            return Check.failed(str(error)) if certain else Check.unknown(str(error))
+            return verdicts.check(error)
         return Check.failed(why) if why else Check.ok()
 
     async def validate(self) -> list[Finding]:
@@ -143,8 +143,7 @@ class ElasticIpKit(Kit[ElasticIpParameters]):
         try:
             return await self._findings()
         except AwsError as error:
-            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
-            return [Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
+            return [verdicts.finding(error)]
 
     async def _findings(self) -> list[Finding]:
         interface = await self._interface()

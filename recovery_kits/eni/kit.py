@@ -20,6 +20,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from agent.aws import AwsError, AwsFault
+from recovery_kits import verdicts
 from recovery_kits.attachment import CannotMove, Move, until_there
 from recovery_kits.contract import Check, CommandFailed, Finding, Kit, Permission, Tools
 from recovery_kits.eni.advice import interface_findings
@@ -89,7 +90,7 @@ class EniKit(Kit[EniParameters]):
         try:
             await self._attach(until_s)
         except AwsError as error:
-            raise (self.unanswered if error.unanswered else self.error)("restore", str(error)) from error
+            raise verdicts.failure(self, "restore", error) from error
         except CannotMove as error:
             raise (self.unanswered if error.passing else self.error)("restore", str(error)) from error
         link = await until_there(self._link, until_s)
@@ -144,8 +145,7 @@ class EniKit(Kit[EniParameters]):
         try:
             return lacking + await interface_findings(ours.interface, ours.mac, ours.device_index, self.tools)
         except AwsError as error:
-            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
-            return [*lacking, Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
+            return [*lacking, verdicts.finding(error)]
 
     async def _attach(self, until_s: float) -> None:
         identity = await self.tools.aws.identity()

@@ -17,7 +17,8 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from agent.aws import AwsError, AwsFault
+from agent.aws import AwsError
+from recovery_kits import verdicts
 from recovery_kits.contract import Check, Finding, Kit, Permission
 from recovery_kits.interface import InterfaceId, find_interface
 from recovery_kits.private_ip.advice import Surroundings
@@ -84,7 +85,7 @@ class PrivateIpKit(Kit[PrivateIpParameters]):
         try:
             interface = await self._interface()
         except AwsError as error:
-            raise (self.unanswered if error.unanswered else self.error)("restore", str(error)) from error
+            raise verdicts.failure(self, "restore", error) from error
         await settle(
             self,
             "restore",
@@ -105,8 +106,7 @@ class PrivateIpKit(Kit[PrivateIpParameters]):
         try:
             why = await self._why_not(await self._interface())
         except AwsError as error:
-            certain = error.kind is AwsFault.NOT_FOUND
-            return Check.failed(str(error)) if certain else Check.unknown(str(error))
+            return verdicts.check(error)
         return Check.failed(why) if why else Check.ok()
 
     async def validate(self) -> list[Finding]:
@@ -116,8 +116,7 @@ class PrivateIpKit(Kit[PrivateIpParameters]):
             interface = await self._interface()
             return await Surroundings(self.tools.aws, self.parameters.address, interface, peers).findings()
         except AwsError as error:
-            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
-            return [Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
+            return [verdicts.finding(error)]
 
     async def _interface(self) -> str:
         return await find_interface(self.tools.aws, self.parameters.interface, self.parameters.device)

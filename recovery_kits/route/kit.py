@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from agent.aws import AwsError, AwsFault
+from recovery_kits import verdicts
 from recovery_kits.contract import Check, Finding, Kit, KitError, Permission, Tools, Unanswered
 from recovery_kits.interface import find_interface
 from recovery_kits.patience import patiently
@@ -85,8 +86,7 @@ class RouteKit(Kit[RouteParameters]):
             if not seen:
                 return Check.failed(await self._nothing_found(interface))
         except AwsError as error:
-            certain = error.kind is AwsFault.NOT_FOUND
-            return Check.failed(str(error)) if certain else Check.unknown(str(error))
+            return verdicts.check(error)
         wrong = _wrong(seen, interface)
         if not wrong:
             return Check.ok()
@@ -105,8 +105,7 @@ class RouteKit(Kit[RouteParameters]):
             findings += await interface_findings(aws, parameters, interface, vpcs)
             return findings + await prefix_list_findings(aws, parameters)
         except AwsError as error:
-            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
-            return [Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
+            return [verdicts.finding(error)]
 
     async def _find_interface(self) -> str:
         """The ENI that the routes are to lead to; raises AwsError."""
@@ -116,7 +115,7 @@ class RouteKit(Kit[RouteParameters]):
         try:
             return await self._find_interface()
         except AwsError as error:
-            raise self._failure(action, error) from error
+            raise verdicts.failure(self, action, error) from error
 
     async def _pass_packets(self, interface: str) -> None:
         """Have the ENI take packets for addresses that aren't its own."""
@@ -148,7 +147,7 @@ class RouteKit(Kit[RouteParameters]):
             wrong = await self._read_back(action, interface, tried)
         except AwsError as error:
             if not tried:
-                raise self._failure(action, error) from error
+                raise verdicts.failure(self, action, error) from error
             wrong = dict.fromkeys(tried, f"couldn't be read back: {error}")
             # What was found long ago may be gone for good reason: its refusal proves nothing.
             certain = {table for table, each in tried.items() if named and each and not each.unanswered}
@@ -224,9 +223,6 @@ class RouteKit(Kit[RouteParameters]):
     async def _nothing_found(self, interface: str) -> str:
         finding = nothing_found(self.parameters, await self._tables.vpc(interface))
         return f"{finding.problem}: {finding.remedy}"
-
-    def _failure(self, action: str, error: AwsError) -> KitError:
-        return (self.unanswered if error.unanswered else self.error)(action, str(error))
 
 
 def _wrong(seen: Mapping[str, Table], interface: str) -> dict[str, str]:

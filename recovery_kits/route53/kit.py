@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from agent.aws import AwsError, AwsFault
+from recovery_kits import verdicts
 from recovery_kits.contract import Check, Finding, Kit, Permission, Tools
 from recovery_kits.patience import TRIES, patiently, pause
 from recovery_kits.route53.advice import record_findings, zone_findings
@@ -102,8 +103,7 @@ class Route53Kit(Kit[Route53Parameters]):
         except NoValue as error:
             return Check.failed(str(error))
         except AwsError as error:
-            certain = error.kind is AwsFault.NOT_FOUND
-            return Check.failed(str(error)) if certain else Check.unknown(str(error))
+            return verdicts.check(error)
         return Check.failed(f"{self.parameters.name} {why}") if why else Check.ok()
 
     def details(self) -> Mapping[str, Any]:
@@ -139,7 +139,7 @@ class Route53Kit(Kit[Route53Parameters]):
         except NoValue as error:
             raise self.error(action, f"{error}: give `value` for {self.tools.node}") from error
         except AwsError as error:
-            raise (self.unanswered if error.unanswered else self.error)(action, str(error)) from error
+            raise verdicts.failure(self, action, error) from error
         if why:
             reason = f"Route 53 accepted it and doesn't show it: {name} {why}; somebody may have changed it"
             raise self.unanswered(action, reason)

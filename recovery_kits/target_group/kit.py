@@ -24,6 +24,7 @@ from msgspec import Meta
 from agent.aws import AwsError, AwsFault
 from agent.config.errors import BadParameter
 from agent.core.states import Health
+from recovery_kits import verdicts
 from recovery_kits.contract import Check, Finding, Kit, KitError, Permission, Unanswered
 from recovery_kits.settling import settle
 from recovery_kits.target_group.advice import Advice
@@ -177,8 +178,7 @@ class TargetGroupKit(Kit[TargetGroupParameters]):
             certain = not isinstance(error, Unanswered)
             return [Finding(error.reason, step or "try again when AWS answers", certain=certain)]
         except AwsError as error:
-            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
-            return [Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
+            return [verdicts.finding(error)]
 
     async def _own(self, action: str) -> str:
         """The id of this node's target; raises KitError, Unanswered when IMDS doesn't tell."""

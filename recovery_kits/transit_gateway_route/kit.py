@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from agent.aws import AwsError, AwsFault
+from recovery_kits import verdicts
 from recovery_kits.contract import Check, Finding, Kit, KitError, Permission, Unanswered
 from recovery_kits.settling import settle
 from recovery_kits.transit_gateway_route.advice import findings
@@ -96,8 +97,7 @@ class TransitGatewayRouteKit(Kit[TransitGatewayRouteParameters]):
             if not found:
                 await asyncio.gather(*(self._look(table) for table in self.parameters.route_tables))
         except AwsError as error:
-            otherwise = "try again when AWS answers" if error.unanswered else "correct what this names"
-            return [Finding(str(error), error.step or otherwise, certain=not error.unanswered)]
+            return [verdicts.finding(error)]
         return found
 
     async def _lead(self, table: str) -> None:
