@@ -86,7 +86,7 @@ CHECKS = (
     Check(
         "aws-limits",
         "time limits",
-        "no action's limit is shorter than a call to AWS",
+        "no action's limit is shorter than its calls to AWS and what it waits for",
         _on_limits(limits.aws_limits),
     ),
     Check(

@@ -10,27 +10,33 @@ from agent.config.model import Config
 from agent.core.model import Resource
 from agent.core.states import Quorum
 from agent.doctor.contract import Verdict, ok, problem
+from recovery_kits.patience import TRIES
 from recovery_kits.registry import kits
+
+RESTORE_CALLS = 2 * TRIES  # a change and its reading back, each tried so often
+WAITS = ("wait_ms", "in_sync_within_ms")  # what kits call it
 
 
 def aws_limits(config: Config) -> Iterator[Verdict]:
-    """An action may take longer than one call to AWS: else an outage of AWS looks like its failure."""
+    """An action may take longer than its calls to AWS: else an outage of AWS looks like its failure."""
     aws = config.aws
     uses = [each for each in _resources(config) if kits()[each.kit].aws_services]
     call_ms = aws.connect_timeout_ms + aws.read_timeout_ms + round(GRACE_S * 1_000)
     good = True
     for resource in uses:
-        limits = {"quick_check": resource.limits.check_ms, "restore": resource.limits.restore_ms}
-        for action, limit_ms in limits.items():
-            if limit_ms <= call_ms:
+        for action, limit_ms, calls_ms in (
+            ("quick_check", resource.limits.check_ms, call_ms),
+            ("restore", resource.limits.restore_ms, RESTORE_CALLS * call_ms + _wait_ms(config, resource)),
+        ):
+            if limit_ms <= calls_ms:
                 good = False
                 yield problem(
-                    f"{resource.tag}: {action} may take {format_duration(limit_ms)}, and one call to AWS "
-                    f"{format_duration(call_ms)}: while AWS is away it fails, where it should be unknown",
-                    f"write a longer {action} limit, or shorter time-outs in [aws]",
+                    f"{resource.tag}: {action} may take {format_duration(limit_ms)}, and its calls to AWS "
+                    f"{format_duration(calls_ms)}: while AWS is away it fails, where it should be unknown",
+                    f"write a longer {action} limit, or shorter times for AWS ([aws], the resource's own)",
                 )
     if uses and good:
-        yield ok(f"every action has time for a call to AWS ({format_duration(call_ms)})")
+        yield ok(f"every action has time for its calls to AWS ({format_duration(call_ms)} each)")
 
 
 def recovery_windows(config: Config) -> Iterator[Verdict]:
@@ -64,6 +70,12 @@ def cold_starts(config: Config) -> Iterator[Verdict]:
         )
     else:
         yield ok("a node that starts waits until it would have heard the others")
+
+
+def _wait_ms(config: Config, resource: Resource) -> int:
+    """How long the resource's own parameters let its restore wait for AWS, where that is longest."""
+    each_node = config.resources[resource.tag].parameters.values()
+    return max((getattr(each, name, 0) for each in each_node for name in WAITS), default=0)
 
 
 def _resources(config: Config) -> Iterator[Resource]:

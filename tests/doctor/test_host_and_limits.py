@@ -107,9 +107,18 @@ def test_limits_that_add_up() -> None:
 def test_a_check_must_have_time_for_an_answer_of_aws() -> None:
     (bad,) = limits.aws_limits(config(ROUTE + 'limits.quick_check = "3s"\n'))
     assert bad.text == (
-        "it: quick_check may take 3s, and one call to AWS 3500ms: while AWS is away it fails, where it "
+        "it: quick_check may take 3s, and its calls to AWS 3500ms: while AWS is away it fails, where it "
         "should be unknown"
     )
+
+
+def test_a_restore_must_have_time_for_its_tries_and_for_what_it_waits_for() -> None:
+    (bad,) = limits.aws_limits(config(ROUTE + 'limits.restore = "20s"\n'))
+    assert bad.text.startswith("it: restore may take 20s, and its calls to AWS 21s")
+    volume = 'kit = "ebs"\nvolume = "vol-0123456789abcdef0"\nwait = "1min"\n'
+    (bad,) = limits.aws_limits(config(volume + 'limits.restore = "80s"\n'))
+    assert bad.text.startswith("it: restore may take 80s, and its calls to AWS 81s")
+    assert problems(limits.aws_limits(config(volume + 'limits.restore = "82s"\n'))) == []
 
 
 def test_failures_that_never_add_up_to_a_failover_are_found() -> None:
