@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from agent.api.reports import TimelineReport
 from tests.demo import partition
@@ -54,7 +56,7 @@ class Figures:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, seconds rounded to milliseconds."""
-        plain = asdict(self)
+        plain: dict[str, Any] = msgspec.to_builtins(self)
         return {name: round(value, 3) if isinstance(value, float) else value for name, value in plain.items()}
 
 
