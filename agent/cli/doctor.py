@@ -32,8 +32,10 @@ def show_doctor(options: Namespace) -> int:
         return exits.USAGE
     node = this_node(config.cluster.nodes, options.node)
     if node is None:
-        names = ", ".join(config.cluster.nodes)
-        complain("this machine is none of the nodes", f"give --node, one of {names}")
+        nobody = (
+            f'no node is called "{options.node}"' if options.node else "this machine is none of the nodes"
+        )
+        complain(nobody, f"give --node, one of {', '.join(config.cluster.nodes)}")
         return exits.USAGE
     report = asyncio.run(_examine(config, node))
     if options.json:

@@ -168,7 +168,9 @@ def _preparing(verb: Verb, shared: ArgumentParser) -> None:
     doctor.add_argument("--node", metavar="NODE", help="who this is (default: the host's name)")
     policy = verb("iam-policy", "iam_policy:show_policy", "print the least IAM policy for the configuration")
     policy.add_argument("--node", metavar="NODE", help="for this node alone (default: one for all)")
-    policy.add_argument("--account", metavar="ID", help="the account's number (default: this machine's)")
+    policy.add_argument(
+        "--account", type=_account, metavar="ID", help="the account's number (default: this machine's)"
+    )
     policy.add_argument("--region", metavar="REGION", help="default: that of [aws], or this machine's")
     policy.add_argument("--with-doctor", action="store_true", help="what `kage doctor` asks AWS as well")
     config = verb("config", "config:show", "show or reload the configuration in force")
@@ -205,6 +207,12 @@ def _count(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= 1_000:
         return int(text)
     raise ArgumentTypeError(f'"{text}" is not a number from 1 to 1000')
+
+
+def _account(text: str) -> str:
+    if text.isascii() and text.isdigit() and len(text) == 12:
+        return text
+    raise ArgumentTypeError(f'"{text}" is not an account: those are 12 digits')
 
 
 def _duration_ms(text: str) -> int:

@@ -117,6 +117,8 @@ def test_an_aws_that_is_away_is_unknown_not_a_problem(
 def test_whose_side_it_is_must_be_known(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", str(file), "doctor"]) == exits.USAGE
     assert "give --node, one of db-01, db-02" in capsys.readouterr().err
+    assert main(["--config", str(file), "doctor", "--node", "db-03"]) == exits.USAGE
+    assert 'no node is called "db-03"' in capsys.readouterr().err
     for verb in ("doctor", "iam-policy"):
         assert main(["--config", "/gone.toml", verb]) == exits.USAGE
         assert "hint: kage check /gone.toml" in capsys.readouterr().err
@@ -141,12 +143,26 @@ def test_the_policy_is_the_same_each_time_and_as_json(
     assert capsys.readouterr().out == policy
 
 
+def test_an_account_is_twelve_digits(routed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--config", str(routed), "iam-policy", "--account", "1111-2222-3333"])
+    assert '"1111-2222-3333" is not an account: those are 12 digits' in capsys.readouterr().err
+
+
 def test_the_policy_of_one_node_has_nothing_of_the_others(
     routed: Path, no_imds: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["--config", str(routed), "iam-policy", "--account", "1", "--region", "us-gov-west-1"]
+    command = [
+        "--config",
+        str(routed),
+        "iam-policy",
+        "--account",
+        "111122223333",
+        "--region",
+        "us-gov-west-1",
+    ]
     main([*command, "--node", "db-02"])
-    assert tables(capsys.readouterr().out) == [ARN("aws-us-gov", "us-gov-west-1", "1", "d")]
+    assert tables(capsys.readouterr().out) == [ARN("aws-us-gov", "us-gov-west-1", "111122223333", "d")]
     assert main([*command, "--node", "db-03"]) == exits.USAGE
     assert "the nodes are db-01, db-02" in capsys.readouterr().err
 
