@@ -246,6 +246,9 @@ class Tools:
     authority: Authority = ALWAYS  # over the resource's hierarchy; for `aws.ec2` and the like
     replicas: Replicas = NOT_REPLICATED  # where the kit is `replicated`
     site: Site = field(default_factory=Site)
+    # For a purpose of the kit's: 32 bytes each, the same on all nodes, which nothing but the cluster's key
+    # leads to. The first is in use; a second is there while the key is rotated. (): no agent runs here.
+    secrets: Callable[[str], tuple[bytes, ...]] = field(default=lambda _purpose: ())
     log: Callable[[str], None] = field(default=lambda _line: None)  # one line to the journal
 
 
@@ -272,6 +275,11 @@ class Kit(ABC, Generic[P]):
     def can_recover(cls, parameters: P) -> bool:  # noqa: ARG003 (most kits always can)
         """False where nothing can repair it in place: `recover` isn't called, a failure is a failover."""
         return True
+
+    @classmethod
+    def may_lose(cls, parameters: P) -> str:  # noqa: ARG003 (most kits lose nothing)
+        """What a takeover from a lost owner may cost, for the alarm; "": nothing that was acknowledged."""
+        return ""
 
     @classmethod
     def permissions(cls, parameters: P) -> Sequence[Permission]:  # noqa: ARG003 (most kits need none)

@@ -28,4 +28,4 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
 
 async def pause(attempt: int) -> None:
     """Wait for a random while after a failed try, the first of which is number 0."""
-    await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))  # noqa: S311 (jitter)
+    await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))  # nosec B311  # noqa: S311 (jitter)

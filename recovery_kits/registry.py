@@ -21,7 +21,7 @@ from typing import Any
 from recovery_kits.contract import Kit
 
 GROUP = "kagemusha.recovery_kits"
-_BUILT_IN = {  # the same as in pyproject.toml: a source tree works without being installed
+BUILT_IN = {  # the same as in pyproject.toml: a source tree works without being installed
     "ebs": "recovery_kits.ebs:EbsKit",
     "elastic-ip": "recovery_kits.elastic_ip:ElasticIpKit",
     "eni": "recovery_kits.eni:EniKit",
@@ -30,6 +30,7 @@ _BUILT_IN = {  # the same as in pyproject.toml: a source tree works without bein
     "ip": "recovery_kits.ip:IpKit",
     "lb-health": "recovery_kits.lb_health:LbHealthKit",
     "mirror": "recovery_kits.mirror:MirrorKit",
+    "nfs": "recovery_kits.nfs:NfsKit",
     "private-ip": "recovery_kits.private_ip:PrivateIpKit",
     "route": "recovery_kits.route:RouteKit",
     "route53": "recovery_kits.route53:Route53Kit",
@@ -85,7 +86,7 @@ class Kits(Mapping[str, type[Kit[Any]]]):
 def kits() -> Kits:
     """All kits. A built-in one can't be replaced: another of the same name is left out."""
     points = {point.name: point for point in entry_points(group=GROUP)}
-    for kind, value in _BUILT_IN.items():
+    for kind, value in BUILT_IN.items():
         if kind in points and points[kind].value != value:
             _journal.warning("kit %s of %s is left out: that name is built in", kind, points[kind].value)
         points[kind] = EntryPoint(kind, value, GROUP)

@@ -37,11 +37,17 @@ missing_packages() {
         has qemu-system-x86_64 || echo qemu-system-x86 qemu-system-common
         has mke2fs || echo e2fsprogs
         has depmod || echo kmod
+        has mmdebstrap || echo mmdebstrap
+        # The tests of the units: a systemd of their own, in namespaces.
+        { [ -x /lib/systemd/systemd ] && has dbus-daemon; } || echo systemd dbus
     fi
     # The tests of the mirror kit serve an image on loopback.
     has nbdkit || echo nbdkit
     # The tests of fencing call Debian's own agents.
     [ -x /usr/sbin/fence_dummy ] || echo fence-agents
+    # `make packages` and its tests.
+    has dpkg-deb || echo dpkg
+    has rpmbuild || echo rpm
     # The watchdog's numbers are held against the kernel's header.
     [ -e /usr/include/linux/watchdog.h ] || echo linux-libc-dev
     # The example's applications run under the system's own interpreter.

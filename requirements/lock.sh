@@ -2,6 +2,7 @@
 # Writes the lock files anew from pyproject.toml: exact versions, with hashes, for every Python from 3.11 on.
 #   runtime.lock  what an agent needs          systemd.lock  systemd-python, built from source
 #   dev.lock      that, the tests' tools and the build backend
+#   checkov.lock  checkov, whose environment is its own
 set -eu
 cd "$(dirname "$0")/.."
 uv_version=0.13.9
@@ -17,6 +18,7 @@ compile() {
 }
 compile runtime.lock pyproject.toml "$@"
 compile dev.lock pyproject.toml requirements/build.in --group dev "$@"
+compile checkov.lock requirements/checkov.in "$@"
 compile systemd.lock - "$@" <<IN
 systemd-python>=235
 IN

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 LOGS = pytest.StashKey[Callable[[], str]]()
+
+
+def tails(directory: Path, lines: int = 40) -> str:
+    """The ends of all logs there, for people who look for what went wrong."""
+    return "\n".join(
+        f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+        for path in sorted(directory.glob("*.log"))
+    )

@@ -67,6 +67,10 @@ class AgentClient:
         """Make the agent read its file again."""
         return self._command("/v1/config/reload")
 
+    def depart(self) -> AnswerReport:
+        """Say that the agent's machine is about to stop: all that runs there is handed over or stopped."""
+        return self._command("/v1/depart")
+
     def bring_in_service(
         self, name: str, node: str | None = None, owner_is_off: str | None = None
     ) -> AnswerReport:

@@ -37,5 +37,8 @@ class AgentFacade(Protocol):
     async def reload_config(self) -> AnswerReport:
         """Read the file again; refused (with every problem in the text) leaves the old one in force."""
 
+    def depart(self) -> AnswerReport:
+        """The machine is about to stop: begin to hand over or stop all that runs here."""
+
     async def command(self, command: Command) -> AnswerReport:
         """Begin what an operator asks; accepted says that it was begun, not that it is done."""

@@ -22,6 +22,7 @@ from agent.api.reports import (
 )
 from agent.api.timeline import timelines
 from agent.comm.wire import Reason
+from agent.core.events import Departing
 from agent.core.ids import NodeId
 from agent.core.messages import Command, HierarchyReport
 from agent.core.model import Hierarchy
@@ -85,6 +86,11 @@ class Facade:
         """Read the file again."""
         result = await self._reloader.reload()
         return AnswerReport(accepted=result.accepted, text=result.text)
+
+    def depart(self) -> AnswerReport:
+        """The machine is about to stop."""
+        self._agent.feed(Departing(boottime_ms()))
+        return AnswerReport(accepted=True, text=f"{self._agent.me} is leaving")
 
     async def command(self, command: Command) -> AnswerReport:
         """Begin what an operator asks."""

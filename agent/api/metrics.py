@@ -53,7 +53,7 @@ METRICS = {
     "mirror_leg_rate_bytes_per_second": Metric("gauge", "How fast the copy under way is; on the source."),
     "mirror_leg_lag_bytes": Metric("gauge", "What a target's copy lacks; on the source."),
     "mirror_leg_lag_seconds": Metric(
-        "gauge", "For how long a target's copy hasn't been whole; on the source."
+        "gauge", "For how long a target's copy hasn't been whole, or how far it is behind; on the source."
     ),
     "mirror_leg_stalled_seconds": Metric(
         "gauge", "For how long writes have waited for a target; on the source."
@@ -153,7 +153,7 @@ def _leg(leg: LegDetails, labels: dict[str, str]) -> Iterator[Sample]:
         "mirror_leg_left_bytes": leg.bytes_left,
         "mirror_leg_rate_bytes_per_second": leg.rate_bytes_per_s,
         "mirror_leg_lag_bytes": leg.lacks_bytes,
-        "mirror_leg_lag_seconds": 0 if leg.state == "in-sync" else leg.lag_s,
+        "mirror_leg_lag_seconds": (leg.lag_s or 0) if leg.state == "in-sync" else leg.lag_s,
     }
     for name, value in known.items():
         if value is not None:

@@ -107,7 +107,7 @@ def _of_a_node(mirror: _Mirror, verb: str, body: bytes) -> Wanted:
     return _of_source(mirror, verb, node=node)
 
 
-def _verify(mirror: _Mirror, verb: str, body: bytes) -> Wanted:
+def _whole_mirror(mirror: _Mirror, verb: str, body: bytes) -> Wanted:
     decode(body, _Nothing, "send nothing")
     return _of_source(mirror, verb)
 
@@ -161,7 +161,8 @@ _VERBS: dict[str, Callable[[_Mirror, str, bytes], Wanted]] = {
     "resume": _of_a_node,
     "resync": _of_a_node,
     "full-resync": _of_a_node,
-    "verify": _verify,
+    "verify": _whole_mirror,
+    "grow": _whole_mirror,
     "throttle": _throttle,
     "wipe": _wipe,
     "create": _create,

@@ -73,6 +73,8 @@ def _about_leg(tag: str, leg: LegDetails) -> str:
         case "refused":
             wipe = f"if nothing on it is needed: kage mirror wipe {tag} {leg.node}"
             return f"the disk of {leg.node} isn't taken{_because(leg)}; {wipe}"
+        case "queued":
+            return f"{leg.node} lacks writes{_because(leg)}"
         case "unreachable":
             return f"the copy of {leg.node} can't be reached, though its agent answers{_because(leg)}"
         case _:

@@ -21,13 +21,13 @@ class LegDetails(msgspec.Struct, frozen=True, kw_only=True):
     """One target, as the source sees it."""
 
     node: str
-    state: str  # "in-sync" | "copying" | "waiting" | "dropped" | "paused" | "unreachable" | "refused"
+    state: str  # "in-sync", "copying", "queued", "waiting", "dropped", "paused", "unreachable", "refused"
     percent: float | None = None  # of the copy under way
     bytes_left: int | None = None
     rate_bytes_per_s: float | None = None
     seconds_left: float | None = None
     lag_bytes: int | None = None  # what the target lacks; None: as much as is left to copy, if anything is
-    lag_s: float | None = None  # for how long its copy hasn't been whole
+    lag_s: float | None = None  # for how long its copy hasn't been whole; of one that counts: mode async
     address: str = ""  # in use
     stalled_ms: int = 0  # for how long writes have waited for it
     why: str = ""  # of a state that isn't fine
@@ -37,7 +37,7 @@ class LegDetails(msgspec.Struct, frozen=True, kw_only=True):
     def lacks_bytes(self) -> int | None:
         """How much of the source's data isn't there; None: unknown."""
         if self.state == "in-sync":
-            return 0
+            return self.lag_bytes or 0
         return self.bytes_left if self.lag_bytes is None else self.lag_bytes
 
 

@@ -95,6 +95,9 @@ class _Endpoints:
     async def reload_config(self, _request: Request) -> Response:
         return to_answer(await self._bounded(self._agent.reload_config()))
 
+    async def depart(self, _request: Request) -> Response:
+        return to_answer(self._agent.depart())
+
     async def in_service(self, request: Request) -> Response:
         wanted = decode(
             await self._bounded(read_body(request)), _InService, 'send {"node": "NAME"} or {"node": null}'
@@ -168,6 +171,7 @@ def _application(api: _Endpoints, mirrors: MirrorEndpoints) -> Starlette:
             Route("/v1/timelines", api.timelines),
             Route("/v1/config", api.config),
             Route("/v1/config/reload", api.reload_config, methods=["POST"]),
+            Route("/v1/depart", api.depart, methods=["POST"]),
             Route("/v1/hierarchies/{name:path}/in-service", api.in_service, methods=["POST"]),
             Route("/v1/hierarchies/{name:path}/out-of-service", api.out_of_service, methods=["POST"]),
             Route("/v1/hierarchies/{name:path}/confirm", api.confirm, methods=["POST"]),

@@ -12,7 +12,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from agent import __version__
+from agent import version
 from agent.cli.whoami import this_node
 from agent.comm import keys
 from agent.config import load
@@ -46,7 +46,7 @@ def run(config_path: Path, node: str | None, state_dir: Path, runtime_dir: Path)
         me = _who_am_i(config, node)
         keyring = keys.load(config.key_file)
         with only_agent((state_dir, runtime_dir)):
-            agent = Agent(me, config, keyring, state_dir, runtime_dir, __version__)
+            agent = Agent(me, config, keyring, state_dir, runtime_dir, version())
             return _run_to_the_end(agent, runtime_dir / "agent.sock")
     except (ConfigError, CannotStart, keys.KeyFileError, AlreadyInUse, KitBroken, StoreError) as error:
         return _refuse(str(error))

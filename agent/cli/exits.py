@@ -1,9 +1,21 @@
-"""Exit codes of `kage`; docs/cli.md tells them to people."""
+"""Exit codes of `kage`."""
+
+from __future__ import annotations
 
 OK = 0
-REFUSED = 1  # refused, failed, or findings
-USAGE = 2  # a wrong command line or configuration file
-NO_AGENT = 3  # no agent's answer came back
-TIMED_OUT = 4  # begun, but not reached in time
-INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT
-BROKEN_PIPE = 141  # whoever read the output went away: 128 + SIGPIPE
+REFUSED = 1
+USAGE = 2
+NO_AGENT = 3
+TIMED_OUT = 4
+INTERRUPTED = 130  # 128 + SIGINT
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+MEANINGS = {  # docs/reference/cli.md tells them to people
+    OK: "good",
+    REFUSED: "refused, failed, or findings",
+    USAGE: "a wrong command line or an invalid configuration",
+    NO_AGENT: "no agent's answer came back; a command may or may not have been carried out",
+    TIMED_OUT: "begun, but not reached within `--timeout`",
+    INTERRUPTED: "ended by Ctrl-C",
+    BROKEN_PIPE: "whoever read the output went away",
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from agent import __version__
+from agent import version
 from agent.cli import exits
 from agent.cli.output import complain, print_json
 
@@ -57,7 +57,7 @@ def walk_again(options: Namespace) -> int:
 def show_version(options: Namespace) -> int:
     """The version of this kage."""
     if options.json:
-        print_json({"version": __version__})
+        print_json({"version": version()})
     else:
-        sys.stdout.write(f"kage {__version__}\n")
+        sys.stdout.write(f"kage {version()}\n")
     return exits.OK

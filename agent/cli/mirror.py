@@ -35,9 +35,9 @@ def ask_about_node(options: Namespace) -> int:
     return _ask(options, options.verb, {"node": options.node})
 
 
-def verify(options: Namespace) -> int:
-    """Compare the copies."""
-    return _ask(options, "verify")
+def ask_about_all(options: Namespace) -> int:
+    """`verify`, `grow`: of the source, about all copies."""
+    return _ask(options, options.verb)
 
 
 def throttle(options: Namespace) -> int:

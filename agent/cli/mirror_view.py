@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from agent.api.mirrors import LegDetails, MirrorOnNode, MirrorReport
+from agent.cli.copying import progress
 from agent.cli.screen import Cell, Grid, Line, Page
 from agent.cli.sizes import show_bytes, show_seconds
 from agent.cli.status_view import UNSURE
@@ -21,19 +22,6 @@ def mirrors_page(mirrors: Sequence[MirrorReport]) -> Page:
         page += [Line((cell,), indent=2) for cell in _going_on(mirror)]
         page += [Line((Cell(text, "yellow"),), indent=2) for text in mirror.remarks]
     return page[1:] or [Line((Cell("no replicated resources are configured", "dim"),))]
-
-
-def progress(leg: LegDetails) -> str:
-    """How far a copy is, e.g. "43 % copied, 57.3 GiB left at 118 MiB/s, 8 min to go"; empty without one."""
-    if leg.state != "copying":
-        return ""
-    parts = [f"{leg.percent:.0f} % copied" if leg.percent is not None else "being copied to"]
-    if leg.bytes_left is not None:
-        rate = f" at {show_bytes(leg.rate_bytes_per_s)}/s" if leg.rate_bytes_per_s is not None else ""
-        parts.append(f"{show_bytes(leg.bytes_left)} left{rate}")
-    if leg.seconds_left is not None:
-        parts.append(f"{show_seconds(leg.seconds_left)} to go")
-    return ", ".join(parts)
 
 
 def _headline(mirror: MirrorReport) -> Line:
@@ -81,7 +69,7 @@ def _state(on: MirrorOnNode, leg: LegDetails | None) -> Cell:
 
 
 def _lag(leg: LegDetails | None) -> str:
-    if leg is None or leg.state == "in-sync":
+    if leg is None or (leg.state == "in-sync" and not leg.lag_bytes):
         return "-"
     parts = [show_bytes(leg.lacks_bytes)] if leg.lacks_bytes is not None else []
     parts += [show_seconds(leg.lag_s)] if leg.lag_s is not None else []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from agent import __version__
+from agent import version
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -25,6 +26,14 @@ EXITS = (
 )
 
 
+class _ShowVersion(argparse.Action):
+    """argparse's own asks for the version at each start."""
+
+    def __call__(self, parser: ArgumentParser, *_: object) -> NoReturn:
+        sys.stdout.write(f"kage {version()}\n")
+        parser.exit()
+
+
 def build_parser() -> ArgumentParser:
     """The whole command line; each verb's namespace names what runs it in `run`."""
     shared = _shared(argparse.SUPPRESS, argparse.SUPPRESS, argparse.SUPPRESS)
@@ -34,7 +43,7 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="kage", description="Looks after a cluster of services on AWS.", epilog=EXITS, parents=[defaults]
     )
-    parser.add_argument("--version", action="version", version=f"kage {__version__}")
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
     def verb(name: str, run: str, summary: str) -> ArgumentParser:
@@ -93,6 +102,8 @@ def _moving(verb: Verb) -> None:
     confirm = verb("confirm", "move:confirm", "answer whether a lost node's hierarchy shall be taken over")
     confirm.add_argument("name", metavar="NAME", help="the hierarchy, or a resource in it")
     confirm.add_argument("answer", choices=("yes", "no"), help="take it, or leave it to its owner")
+    leave = verb("leave", "leave:leave", "hand over all that runs here: this machine is about to stop")
+    _waiting(leave, "5min")
     for each in (bring, take, recover, confirm):
         _waiting(each, "60s")
         each.add_argument("--no-wait", action="store_true", help="return once the agent has begun")
@@ -118,7 +129,10 @@ def _mirroring(verb: Verb, shared: ArgumentParser) -> None:
         action("full-resync", "mirror:ask_about_node", "detach a node's copy and copy everything"),
     ]
     verify = action(
-        "verify", "mirror:verify", "compare the copies in the background; status shows the result"
+        "verify", "mirror:ask_about_all", "compare the copies in the background; status shows the result"
+    )
+    grow = action(
+        "grow", "mirror:ask_about_all", "use larger disks: the mirror grows, then the filesystem on it"
     )
     throttle = action("throttle", "mirror:throttle", "bound how much is copied in a second")
     create = action("create", "mirror_grave:create", "make the first copy, and bring it in service")
@@ -126,12 +140,14 @@ def _mirroring(verb: Verb, shared: ArgumentParser) -> None:
     force = action(
         "force", "mirror_grave:force", "use a copy that lacks writes, when the others are lost for good"
     )
-    for each in (*about_node, verify, throttle, create, wipe, force):
+    for each in (*about_node, verify, grow, throttle, create, wipe, force):
         each.add_argument("tag", metavar="TAG", help="the replicated resource")
     for each in (*about_node, create, wipe, force):
         each.add_argument("node", metavar="NODE", help="whose copy")
     throttle.add_argument("rate", type=_rate, metavar="RATE", help='such as 50MB; "0": no limit')
-    create.add_argument("--mkfs", choices=("xfs", "ext4"), help="make a filesystem on it")
+    create.add_argument(
+        "--mkfs", choices=("xfs", "ext4"), metavar="TYPE", help="make a filesystem on it, xfs or ext4"
+    )
     create.add_argument("--overwrite", action="store_true", help="what is on that disk is of no use")
     wipe.add_argument("--lose-copy-of", metavar="NODE", help="your word, where nobody can be asked")
     force.add_argument("--lose-writes-of", metavar="NODE,…", help="the same: all whose writes may be lost")
@@ -154,8 +170,13 @@ def _waiting(parser: ArgumentParser, default: str) -> None:
 def _preparing(verb: Verb, shared: ArgumentParser) -> None:
     agent = verb("agent", "local:run_agent", "run this node's agent (what the service unit starts)")
     agent.add_argument("--node", metavar="NODE", help="who this is (default: the host's name)")
-    agent.add_argument("--state-dir", type=Path, default=Path("/var/lib/kagemusha"), metavar="DIR")
-    agent.add_argument("--runtime-dir", type=Path, default=Path("/run/kagemusha"), metavar="DIR")
+    for option, directory, summary in (
+        ("--state-dir", "/var/lib/kagemusha", "what must survive a restart of the machine"),
+        ("--runtime-dir", "/run/kagemusha", "what must not; on a tmpfs"),
+    ):
+        agent.add_argument(
+            option, type=Path, default=Path(directory), metavar="DIR", help=f"{summary} (default {directory})"
+        )
     check = verb(
         "check", "check:check", "check a configuration file, and whether this node can do what it says"
     )
@@ -190,7 +211,9 @@ def _preparing(verb: Verb, shared: ArgumentParser) -> None:
     trial.add_argument("name", metavar="NAME", nargs="?", help="one of [notify.NAME] (default: all)")
     trial.add_argument("--node", metavar="NODE", help="who this is (default: the host's name)")
     keygen = verb("keygen", "local:make_key", "make the cluster's key, once, on one node; or rotate it")
-    keygen.add_argument("file", type=Path, nargs="?", default=Path(KEY_FILE), metavar="FILE")
+    keygen.add_argument(
+        "file", type=Path, nargs="?", default=Path(KEY_FILE), metavar="FILE", help=f"default: {KEY_FILE}"
+    )
     steps = keygen.add_mutually_exclusive_group()
     for option, step, summary in (
         ("--add", "add", "add a fresh second key, which opens and doesn't seal yet"),
@@ -199,7 +222,7 @@ def _preparing(verb: Verb, shared: ArgumentParser) -> None:
     ):
         steps.add_argument(option, dest="step", action="store_const", const=step, help=summary)
     replay = verb("replay", "local:walk_again", "walk a journal again, decision by decision")
-    replay.add_argument("file", type=Path, metavar="FILE")
+    replay.add_argument("file", type=Path, metavar="FILE", help="the journal; journal-0.jsonl is the newest")
     verb("version", "local:show_version", "print the version")
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from agent.api.lookup import is_in_service
+from agent.api.mirrors import MirrorReport
 from agent.api.reports import HierarchyView, WaitView
+from agent.cli.copying import progress
 from agent.cli.screen import Cell
 
 
-def remarks(hierarchy: HierarchyView, seen_from: str) -> Iterator[Cell]:
-    """Nothing at all where all is well; `seen_from` is the node that answered."""
+def remarks(hierarchy: HierarchyView, seen_from: str, mirrors: Sequence[MirrorReport]) -> Iterator[Cell]:
+    """Nothing at all where all is well; `seen_from` is the node that answered.
+
+    `mirrors` tell how far copies are, as far as somebody asked.
+    """
     if hierarchy.held and hierarchy.owner is None:
         yield Cell(f"kage in-service {hierarchy.name} starts it again", "dim")
     if left_running(hierarchy):
@@ -20,7 +25,7 @@ def remarks(hierarchy: HierarchyView, seen_from: str) -> Iterator[Cell]:
     for name, on in hierarchy.nodes.items():
         if on.waits is not None:
             yield Cell(why_it_waits(hierarchy, name, on.waits, seen_from), "yellow")
-    yield from _without_copies(hierarchy)
+    yield from _without_copies(hierarchy, mirrors)
     for name, on in hierarchy.nodes.items():
         if not on.eligible and on.why_not:
             yield Cell(f"{name} can't run it: {on.why_not}", "yellow")
@@ -31,11 +36,25 @@ def remarks(hierarchy: HierarchyView, seen_from: str) -> Iterator[Cell]:
                 yield Cell(f"{resource.tag} on {name}: {state.why}", style)
 
 
-def _without_copies(hierarchy: HierarchyView) -> Iterator[Cell]:
-    lacking = [name for name in hierarchy.nodes if name not in hierarchy.in_sync]
-    if hierarchy.in_sync and lacking and is_in_service(hierarchy):
-        tags = ", ".join(each.tag for each in hierarchy.resources if each.replicated)
-        yield Cell(f"{tags} goes on without {' and '.join(lacking)}: see kage mirror status", "yellow")
+def lacks_copies(hierarchy: HierarchyView) -> bool:
+    """Does it go on, though some node's copy of its data isn't whole?"""
+    return bool(hierarchy.in_sync) and is_in_service(hierarchy) and bool(_lacking(hierarchy))
+
+
+def _lacking(hierarchy: HierarchyView) -> list[str]:
+    return [name for name in hierarchy.nodes if name not in hierarchy.in_sync]
+
+
+def _without_copies(hierarchy: HierarchyView, mirrors: Sequence[MirrorReport]) -> Iterator[Cell]:
+    if not lacks_copies(hierarchy):
+        return
+    tags, lacking = [each.tag for each in hierarchy.resources if each.replicated], _lacking(hierarchy)
+    yield Cell(f"{', '.join(tags)} goes on without {' and '.join(lacking)}: see kage mirror status", "yellow")
+    for mirror in mirrors:
+        legs = (mirror.leg(node) for node in lacking if mirror.tag in tags)
+        for leg in legs:
+            if leg is not None and (text := progress(leg)):
+                yield Cell(f"{mirror.tag} on {leg.node}: {text}", "cyan")
 
 
 def left_running(hierarchy: HierarchyView) -> bool:

@@ -7,8 +7,11 @@ from argparse import Namespace
 
 from agent.api.client import AgentClient
 from agent.api.errors import ApiError
+from agent.api.mirrors import MirrorReport
+from agent.api.reports import StatusReport
 from agent.cli import exits
 from agent.cli.output import complain, print_json
+from agent.cli.remarks import lacks_copies
 from agent.cli.screen import Cell, Line, Page, Screen, drawing
 from agent.cli.status_view import nodes_page, status_page
 
@@ -24,8 +27,18 @@ def show_status(options: Namespace) -> int:
     if options.json:
         print_json(report)
     else:
-        screen.show(status_page(report, terminal=screen.terminal))
+        screen.show(status_page(report, terminal=screen.terminal, mirrors=_incomplete(client, report)))
     return exits.OK
+
+
+def _incomplete(client: AgentClient, report: StatusReport) -> list[MirrorReport]:
+    """How far copies are; nodes are asked only where one isn't whole."""
+    if not any(lacks_copies(hierarchy) for hierarchy in report.hierarchies):
+        return []
+    try:
+        return client.mirrors()
+    except ApiError:  # the status says that they aren't whole; `kage mirror status` says why it can't tell
+        return []
 
 
 def show_nodes(options: Namespace) -> int:
@@ -56,6 +69,7 @@ def _watch(client: AgentClient, screen: Screen, *, json: bool) -> int:
 
 def _look(client: AgentClient) -> Page:
     try:
-        return status_page(client.status(), terminal=True)
+        report = client.status()
+        return status_page(report, terminal=True, mirrors=_incomplete(client, report))
     except ApiError as exc:
         return [Line((Cell(exc.text, "bold red"),)), Line((Cell(f"hint: {exc.hint}"),))]

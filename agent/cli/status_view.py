@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from agent.api.mirrors import MirrorReport
 from agent.api.reports import (
     HierarchyView,
     NodeView,
@@ -42,12 +43,12 @@ PHASES = {
 }
 
 
-def status_page(report: StatusReport, *, terminal: bool) -> Page:
+def status_page(report: StatusReport, *, terminal: bool, mirrors: Sequence[MirrorReport] = ()) -> Page:
     """The whole of `kage status`."""
     page: list[Grid | Line] = [_header(report), *_warnings(report), Line(), _comm(report, terminal=terminal)]
     for hierarchy in report.hierarchies:
         page += [Line(), _headline(hierarchy), _tree(hierarchy, terminal=terminal)]
-        page += [Line((cell,), indent=2) for cell in remarks(hierarchy, report.node)]
+        page += [Line((cell,), indent=2) for cell in remarks(hierarchy, report.node, mirrors)]
     if not report.hierarchies:
         page += [Line(), Line((Cell("no hierarchies are configured", "dim"),))]
     return page

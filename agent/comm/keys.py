@@ -5,9 +5,9 @@ says; every line's key opens what it hears. To rotate without a silence: `add` a
 file to every node, then `promote` it on every node, then `drop_old` on every node. Running agents take
 each step over by themselves, and refuse one that a peer they hear couldn't follow.
 
-Invariants: no key leaves this module except as input to a cipher, or in the file; nothing secret is in
-a repr, in an error or in a log; each derived key serves one purpose and one context, never two; the
-file is replaced whole or not at all.
+Invariants: no key leaves this module except as input to a cipher, or in the file; what kits get is derived
+for them and leads back to no key; nothing secret is in a repr, in an error or in a log; each derived key
+serves one purpose and one context, never two; the file is replaced whole or not at all.
 """
 
 from __future__ import annotations
@@ -81,6 +81,10 @@ class Keyring:
     def cipher(self, key_id: bytes, purpose: bytes, *context: bytes) -> ChaCha20Poly1305:
         """The cipher for one purpose and context (sender, incarnation, …); KeyError for an unknown id."""
         return ChaCha20Poly1305(_derive(self._keys[key_id], KEY_BYTES, purpose, *context))
+
+    def secrets(self, purpose: str) -> tuple[bytes, ...]:
+        """32 bytes for a kit's purpose from each key, the one that seals first: the same on all nodes."""
+        return tuple(_derive(key, KEY_BYTES, b"kit", purpose.encode()) for key in self._keys.values())
 
 
 def load(path: Path) -> Keyring:

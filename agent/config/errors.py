@@ -25,7 +25,8 @@ class Problem:
 
     def text(self, source: Path) -> str:
         """The problem as people read it."""
-        return ": ".join(part for part in (f"{source}:{self.line}", self.key, self.message) if part)
+        where = f"{source}:{self.line}" if self.line else str(source)
+        return ": ".join(part for part in (where, self.key, self.message) if part)
 
 
 class ConfigError(Exception):

@@ -60,6 +60,7 @@ def finish_hierarchy(draft: HierarchyDraft) -> Hierarchy:
         switchback=draft.settings.switchback,
         switchback_after_ms=draft.settings.switchback_after_ms,
         failure_timeout_ms=draft.settings.failure_timeout_ms,
+        on_shutdown=draft.settings.on_shutdown,
         confirm=confirm.confirmation() if (confirm := draft.settings.confirm_failover) else None,
     )
 

@@ -54,8 +54,15 @@ def load(path: Path, kits: Kits) -> Config:
             raise ConfigError(path, [Problem(0, "", "is not a regular file; name the cluster's TOML file")])
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ConfigError(path, [Problem(0, "", "isn't there: write it, or name another one")]) from error
     except OSError as error:
         raise ConfigError(path, [Problem(0, "", f"can't be read: {error.strerror or error}")]) from error
+    if not data:
+        problem = (
+            "is empty, as a file is after a loss of power just after it was written; copy it from a peer"
+        )
+        raise ConfigError(path, [Problem(0, "", problem)])
     if len(data) > MAX_BYTES:
         raise ConfigError(path, [Problem(0, "", "is larger than 1 MiB; a configuration is a few kilobytes")])
     try:

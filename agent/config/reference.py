@@ -1,4 +1,4 @@
-"""The TOML reference (docs/reference/toml.md), written from the same types that read the file."""
+"""The TOML reference (docs/reference/toml.md), made from the same types that read the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from agent.config.model import AwsSetup, SelfFenceTable
 from agent.config.notify import KINDS as DESTINATIONS
 from agent.config.notify import NotifyTable
 from agent.config.reader import Parameter, inner_table, parameters_of
-from agent.config.resources import Kit, Kits
 from agent.config.tables import (
     PRESETS,
     ClusterTable,
@@ -27,7 +26,7 @@ from agent.config.watchdogs import WatchdogSetup
 _INTRODUCTION = """\
 # cluster.toml
 
-Written from the code by `python -m tests.config.write_reference`; a test compares the two.
+Written from the code by `make reference`; a test compares the two.
 
 One file describes the cluster; it is the same on every node. `kage check FILE` names everything that is
 wrong with it, each with line and key. Durations are strings of a whole number and a unit: `ms`, `s`,
@@ -40,7 +39,7 @@ named here, and every comm path names every node. Use at least two, over network
 """
 
 _RESOURCE_NOTE = """\
-The parameters of its kit stand in the same table. Where they differ between nodes,
+The parameters of its kit ([kits.md](kits.md)) stand in the same table. Where they differ between nodes,
 `[hierarchy.NAME.resource.TAG.node.NODE]` overrides them for one node.
 """
 
@@ -51,12 +50,13 @@ that may run a hierarchy needs a target of its own.
 """
 
 _NOTIFY_NOTE = """\
-Any number of them; the parameters of its kind stand in the same table. What each does: docs/notices.md.
+Any number of them; the parameters of its kind stand in the same table. What each does:
+[notices.md](../notices.md).
 """
 
 
-def reference(kits: Kits) -> str:
-    """The whole page, as Markdown; the kits in the order of their names."""
+def reference() -> str:
+    """The whole page, as Markdown; what the kits add is on a page of its own."""
     sections = [
         _INTRODUCTION,
         _section("[cluster]", ClusterTable),
@@ -78,24 +78,18 @@ def reference(kits: Kits) -> str:
         _section("[self_fence]", SelfFenceTable),
         _section("[notify.NAME]", NotifyTable, _NOTIFY_NOTE),
         *(_section(f'kind = "{kind}"', cls, level="###") for kind, cls in DESTINATIONS.items()),
-        "## The kits' parameters\n",
-        *(
-            _section(f'kit = "{kind}"', kits[kind].Parameters, _kit_note(kits[kind]), level="###")
-            for kind in sorted(kits)
-        ),
     ]
     return "\n".join(sections)
 
 
-def _section(title: str, cls: type[Any], note: str = "", level: str = "##") -> str:
+def table_of(cls: type[Any]) -> str:
+    """The table of all keys that a dataclass reads, as Markdown."""
     rows = [_row(parameter) for parameter in parameters_of(cls).values()]
-    table = ["| key | write | default | |", "|---|---|---|---|", *rows]
-    return "\n".join([f"{level} `{title}`\n", *([note] if note else []), *table, ""])
+    return "\n".join(["| key | write | default | |", "|---|---|---|---|", *rows])
 
 
-def _kit_note(kit: type[Kit]) -> str:
-    summary, interval = kit.summary, format_duration(kit.default_check_interval_ms)
-    return f"{summary[:1].upper()}{summary[1:]}. `check_interval` is {interval} unless given.\n"
+def _section(title: str, cls: type[Any], note: str = "", level: str = "##") -> str:
+    return "\n".join([f"{level} `{title}`\n", *([note] if note else []), table_of(cls), ""])
 
 
 def _row(parameter: Parameter) -> str:

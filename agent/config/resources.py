@@ -34,6 +34,10 @@ class Kit(Protocol):
     def can_recover(cls, parameters: Any) -> bool:
         """False where nothing can repair the resource in place."""
 
+    @classmethod
+    def may_lose(cls, parameters: Any) -> str:
+        """What a takeover from a lost owner may cost."""
+
 
 Kits = Mapping[str, type[Kit]]
 _COMMON = parameters_of(ResourceTable)
@@ -53,6 +57,7 @@ class ResourceDraft:
     can_recover: bool
     reasserts: bool
     replicated: bool
+    may_lose: str
 
     @property
     def ignores_interval(self) -> bool:
@@ -78,6 +83,7 @@ class ResourceDraft:
             failover=self.settings.failover,
             reasserts=self.reasserts,
             replicated=self.replicated,
+            may_lose=self.may_lose,
         )
 
     def setup(self) -> ResourceSetup:
@@ -113,6 +119,7 @@ def read_resource(
         can_recover=kit is not None and all(map(kit.can_recover, parameters.values())),
         reasserts=kit is not None and kit.reasserts,
         replicated=kit is not None and kit.replicated,
+        may_lose=" or ".join(dict.fromkeys(map(kit.may_lose, parameters.values()))) if kit else "",
     )
 
 

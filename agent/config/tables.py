@@ -16,7 +16,7 @@ from agent.config.durations import format_duration
 from agent.config.errors import BadParameter
 from agent.config.hostports import HostPort
 from agent.core.model import Cluster, Confirmation, Heartbeat, Hierarchy, Limits, Resource
-from agent.core.states import OnAuthorityLost, Quorum, Switchback
+from agent.core.states import OnAuthorityLost, OnShutdown, Quorum, Switchback
 
 DAY_MS = 86_400_000
 
@@ -197,6 +197,13 @@ class HierarchyTable:
             description="How long a node that failed to run it is not tried again.", ge=1_000, le=7 * DAY_MS
         ),
     ] = Hierarchy.failure_timeout_ms
+    on_shutdown: Annotated[
+        OnShutdown,
+        Meta(
+            description="When the machine that runs it is shut down or rebooted in good order: `switch-over` "
+            "hands it to another node first, `stop` stops it until that machine is back."
+        ),
+    ] = Hierarchy.on_shutdown
     confirm_failover: Annotated[
         ConfirmTable | None,
         Meta(description="Ask an operator before it is taken from an owner that is lost; else nobody."),

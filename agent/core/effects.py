@@ -180,6 +180,7 @@ class Kind(Enum):
     CONFIG_LOADED = "config-loaded"
     CONFIG_REFUSED = "config-refused"
     PAUSED = "paused"
+    DEPARTING = "departing"
     COMMAND = "command"
 
 

@@ -153,6 +153,13 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Departing:
+    """The machine is about to stop, and its agent with it: what runs here has to end first."""
+
+    at: Instant
+
+
+@dataclass(frozen=True)
 class Stopping:
     """This agent was asked to end. Applications go on running."""
 
@@ -175,5 +182,6 @@ Event = (
     | ReplicasChanged
     | ConfigLoaded
     | Tick
+    | Departing
     | Stopping
 )

@@ -169,6 +169,8 @@ class Mind:
         machine = self.machines[name]
         if self.state.stopping:
             return "its agent is stopping"
+        if self.state.departing:
+            return "its machine is stopping"
         if self.state.me not in machine.spec.nodes:
             return "it isn't one of the hierarchy's nodes"
         if not machine.probed:

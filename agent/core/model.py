@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.core.ids import HierarchyId, NodeId, PathId, Tag
-from agent.core.states import Fencing, OnAuthorityLost, Quorum, Switchback
+from agent.core.states import Fencing, OnAuthorityLost, OnShutdown, Quorum, Switchback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ class Resource:
     failover: bool = True  # a failure that can't be mended here moves the hierarchy
     reasserts: bool = False  # others may undo it late (an API without compare-and-set): say it again
     replicated: bool = False  # it holds data of which each node has a copy of its own
+    may_lose: str = ""  # what a takeover from a lost owner may cost; "": nothing that was acknowledged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class Hierarchy:
     switchback_after_ms: int = 5_000  # automatic: the better node must have been fit for so long
     failure_timeout_ms: int = 600_000  # how long a node that failed to run it is not tried again
     confirm: Confirmation | None = None  # None: nobody is asked
+    on_shutdown: OnShutdown = OnShutdown.SWITCH_OVER  # of the machine that runs it
 
     def rank(self, node: NodeId) -> int:
         """0 for the node of highest priority."""

@@ -24,6 +24,7 @@ from agent.core.events import (
     ArbiterAnswered,
     CommandGiven,
     ConfigLoaded,
+    Departing,
     Event,
     FencingEnded,
     HeartbeatHeard,
@@ -162,6 +163,8 @@ class Node:
                 return [*mind.reload(cluster, at), told]
             case Tick():
                 return []
+            case Departing():
+                return self._depart(at)
             case Stopping():
                 return self._stop(at)
         assert_never(event)
@@ -217,6 +220,14 @@ class Node:
                     return finish(machine, tag, event.outcome, event.detail, event.at)
         return []  # of a resource that a reload took away
 
+    def _depart(self, at: Instant) -> list[Effect]:
+        """The machine is about to stop; `reconcile` does what each hierarchy's `on_shutdown` says."""
+        if self.state.departing:
+            return []
+        self.state.departing = True
+        text = "this machine is stopping: what runs here goes to other nodes or is stopped"
+        return [notice(at, Kind.DEPARTING, Severity.WARNING, text)]
+
     def _stop(self, at: Instant) -> list[Effect]:
         """The agent ends; applications go on. What is in progress is cut short and done again later."""
         self.state.stopping = True
@@ -236,8 +247,9 @@ class Node:
         return effects
 
     def _runs_here(self, name: HierarchyId) -> bool:
+        """Is it this node's alone? What `on_shutdown` has stopped here starts here again, too."""
         owned = self._mind.authority.register(name).owner == self.state.me
-        return owned and not self._mind.machines[name].is_down
+        return owned and (self.state.departing or not self._mind.machines[name].is_down)
 
     def _may_leave(self) -> bool:
         """Does everybody know what stays in service here, so that nobody takes it over?"""

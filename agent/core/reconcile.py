@@ -17,7 +17,7 @@ from agent.core.ids import FOREVER, NEVER, HierarchyId, Instant, NodeId, later
 from agent.core.mind import Mind, notice
 from agent.core.placement import decide
 from agent.core.state import Activity, Goal, Leaving, Trouble
-from agent.core.states import OnAuthorityLost, PeerStanding, Phase, Quorum, Reason, Switchback
+from agent.core.states import OnAuthorityLost, OnShutdown, PeerStanding, Phase, Quorum, Reason, Switchback
 
 TRY_AGAIN_FIRST_MS, TRY_AGAIN_MOST_MS = 30_000, 600_000  # local tries while there is nowhere to go
 CALM_MS = 3_600_000  # after so long without trouble they begin anew
@@ -134,6 +134,7 @@ def _as_owner(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect
         and life.goal is not Goal.UP
         and life.leaving is None
         and not machine.some_active
+        and not mind.state.departing
     ):
         life.waits_for = waits_for
         return effects
@@ -144,6 +145,8 @@ def _run(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
     life, name = machine.life, machine.spec.name
     if life.leaving is not None:
         return _leave(mind, machine, life.leaving, at)
+    if mind.state.departing:
+        return _depart(mind, machine, at)
     if life.goal is not Goal.UP:
         if life.goal is Goal.PROBE and not machine.all_active and not life.settled:
             return []  # a restarted agent looks around first: a peer may have taken it over meanwhile
@@ -178,12 +181,25 @@ def _leave(mind: Mind, machine: HierarchyMachine, leaving: Leaving, at: Instant)
     machine.life.leaving = None
     name, successor = machine.spec.name, leaving.successor
     fit = {each.node for each in mind.candidates(name, at) if each.fit and each.present}
+    stays = mind.state.departing and machine.spec.on_shutdown is OnShutdown.STOP
     if successor not in fit:
-        successor = None if leaving.held else mind.next_node(name, at)
+        successor = None if leaving.held or stays else mind.next_node(name, at)
+    if mind.state.departing and successor is None and not leaving.held:
+        return effects + _depart(mind, machine, at)
     if successor is None and not leaving.held:
         effects += forget_failures(mind, name, at, "no other node can take it any more: trying again here")
         return effects + _take_up(machine, at)
     return effects + mind.authority.release(name, at, successor=successor, held=leaving.held)
+
+
+def _depart(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:
+    """The machine stops: another node gets it, or it stays down until this one is back."""
+    name, stays = machine.spec.name, machine.spec.on_shutdown is OnShutdown.STOP
+    if not machine.is_down:
+        to = None if stays else mind.next_node(name, at)
+        text = "its machine is stopping" + (": it waits for this node's return" if stays else "")
+        return begin_move(mind, name, at, text, to=to)
+    return [] if stays else mind.authority.release(name, at, successor=mind.next_node(name, at), held=False)
 
 
 def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:

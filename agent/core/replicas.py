@@ -16,6 +16,7 @@ from agent.core.effects import Effect, Kind, Severity
 from agent.core.events import ReplicasChanged
 from agent.core.ids import HierarchyId, Instant, NodeId
 from agent.core.mind import Mind, notice
+from agent.core.states import PeerStanding
 
 
 def changed(mind: Mind, event: ReplicasChanged) -> list[Effect]:
@@ -35,6 +36,8 @@ def changed(mind: Mind, event: ReplicasChanged) -> list[Effect]:
     dropped, added = set(before) - set(after), set(after) - set(before)
     changes = [f"{node} is in sync again" for node in spec.nodes if node in added]
     changes += [f"goes on without {node}" for node in spec.nodes if node in dropped]
+    if not life.arrived and any(mind.standing_of(node) is PeerStanding.LOST for node in dropped):
+        changes += [f"{each.tag}: {each.may_lose}" for each in spec.resources if each.may_lose]
     severity = Severity.ALARM if dropped else Severity.INFO
     return [*effects, notice(at, Kind.REPLICAS_CHANGED, severity, "; ".join(changes), name)]
 

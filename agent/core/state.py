@@ -217,5 +217,6 @@ class NodeState:
     asked_kits: dict[RequestId, AskedKit] = field(default_factory=dict)
     next_action: int = 1
     published: Report | None = None
+    departing: bool = False  # the machine is about to stop
     stopping: bool = False
     said_goodbye: bool = False

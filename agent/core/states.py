@@ -102,6 +102,13 @@ class OnAuthorityLost(Enum):
     STOP = "stop"  # remove everything within stop_within; candidates wait that long too
 
 
+class OnShutdown(Enum):
+    """What becomes of a hierarchy when the machine that runs it is shut down or rebooted in good order."""
+
+    SWITCH_OVER = "switch-over"  # another node takes it; stopped if none can
+    STOP = "stop"  # it is stopped, and waits for this machine's return
+
+
 class Fencing(Enum):
     """What becomes of an owner that is lost, before another node takes its hierarchy up."""
 

@@ -103,7 +103,7 @@ class Ec2Fence:
                 raise _failure(instance, progress.refusal)
             if state == "running":  # not begun yet, or somebody has started it: asking again is harmless
                 progress.accepted = False
-            await asyncio.sleep(pause_s * random.uniform(0.8, 1.0))  # noqa: S311 (jitter)
+            await asyncio.sleep(pause_s * random.uniform(0.8, 1.0))  # nosec B311  # noqa: S311 (jitter)
             pause_s = min(pause_s * 1.5, POLL_MAX_S)
 
     async def _ask(self, instance: str, progress: _Progress) -> None:

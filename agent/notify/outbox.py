@@ -185,4 +185,4 @@ async def _to_its_end(write: Coroutine[None, None, None]) -> None:
 def pause_s(tries: int) -> float:
     """How long to wait after so many failures in a row, never the same for two destinations."""
     longest = min(2.0 ** min(tries - 1, 20), LONGEST_PAUSE_S)
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+    return longest * random.uniform(0.5, 1.0)  # nosec B311  # noqa: S311 (no secret)

@@ -64,6 +64,11 @@ WORDS: Mapping[Kind, Words] = {
         "may leave no majority.",
     ),
     Kind.ARBITER_MENDED: Words("The arbiter answers again.", "It counts its vote again.", NOTHING),
+    Kind.DEPARTING: Words(
+        "A node's machine is shutting down.",
+        "It hands what it runs to other nodes, or stops it, as on_shutdown says; it takes nothing any more.",
+        _WATCH,
+    ),
     Kind.MOVE_BEGUN: Words("A hierarchy is being moved.", "It stops it here first.", _WATCH),
     Kind.FAILOVER_BEGUN: Words(
         "A hierarchy fails over.",

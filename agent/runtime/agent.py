@@ -90,7 +90,14 @@ class Agent:
         self.running = asyncio.Event()
         self._agreements = Agreements(self.feed, boottime_ms)
         self._kits = KitBox(
-            me, config, runtime_dir, self.log_line, self._time_left_ms, self._agreements.of, state_dir
+            me,
+            config,
+            runtime_dir,
+            self.log_line,
+            self._time_left_ms,
+            self._agreements.of,
+            state_dir,
+            keyring.secrets,
         )
         self.outside = Outside(me, config, boottime_ms, self.feed)
         self.lifeline = Lifeline(config, runtime_dir / "guard", boottime_ms, self.tell)

@@ -16,6 +16,7 @@ from agent.config.model import Config
 from agent.core.ids import FOREVER, HierarchyId, NodeId, Tag
 from agent.core.model import Hierarchy
 from agent.core.states import Quorum
+from agent.runtime.apart import Apart
 from agent.runtime.process import Runner
 from recovery_kits.contract import NOT_REPLICATED, Kit, Replicas, Site, Tools
 from recovery_kits.registry import kits
@@ -46,6 +47,11 @@ def none_replicated(_hierarchy: HierarchyId, _tag: Tag) -> Replicas:
     return NOT_REPLICATED
 
 
+def no_secrets(_purpose: str) -> tuple[bytes, ...]:
+    """Where no agent runs there is no cluster key."""
+    return ()
+
+
 def always(_hierarchy: HierarchyId) -> int:
     """The time left where no authority is asked for: it never runs out."""
     return FOREVER
@@ -67,10 +73,12 @@ class KitBox:
         time_left_ms: Callable[[HierarchyId], int] = always,
         replicas_of: Callable[[HierarchyId, Tag], Replicas] = none_replicated,
         state_dir: Path = Path("/var/lib/kagemusha"),
+        secrets: Callable[[str], tuple[bytes, ...]] = no_secrets,
     ) -> None:
         self._me, self._log_line, self._time_left_ms = me, log_line, time_left_ms
         self._replicas_of, self._state_dir, self._runtime_dir = replicas_of, state_dir, runtime_dir
-        self._run = Runner(runtime_dir / "output")
+        self._secrets = secrets
+        self._run = Runner(runtime_dir / "output", apart=Apart.from_environment())
         self._aws = AwsSession(
             config.aws.region,
             connect_timeout_ms=connect_timeout_ms(config),
@@ -138,6 +146,7 @@ class KitBox:
             authority=HierarchyAuthority(hierarchy.name, self._time_left_ms),
             replicas=self._replicas_of(hierarchy.name, tag),
             site=self._site(config, hierarchy),
+            secrets=self._secrets,
             log=log,
         )
         try:

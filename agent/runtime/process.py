@@ -8,8 +8,10 @@ Invariants:
   whenever it ends, and the same command isn't started again until then;
 - a command that ends by itself may leave a daemon behind (output.py: it may even keep the output);
 - a command doesn't outlive an agent that was killed: its work would go on behind the next one's back;
-- nothing blocks the event loop. The loop never waits for the disk that holds a program: setpriv(1), which
-  is in the page cache, is what the agent executes, and setpriv executes the program.
+- nothing blocks the event loop. The loop never waits for the disk that holds a program: choom(1) and
+  setpriv(1), which are in the page cache, are what the agent executes, and setpriv executes the program;
+- a command, and what it leaves behind, isn't protected as the agent is: not from the OOM killer, and not in
+  the agent's control group (apart.py).
 """
 
 from __future__ import annotations
@@ -28,10 +30,12 @@ from pathlib import Path
 
 import psutil
 
+from agent.runtime.apart import Apart
 from agent.runtime.output import Output, tidy
 from recovery_kits.contract import CommandFailed
 
 _LAUNCHER = ("setpriv", "--pdeathsig", "KILL", "--")
+_UNPROTECTED = ("choom", "-n", "0", "--")  # where the agent is protected, and so a child of it would be
 _MINIMAL_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
@@ -52,8 +56,12 @@ class Runner:
     left behind.
     """
 
-    def __init__(self, directory: Path, *, grace_ms: int = 500, abandon_ms: int = 2_000) -> None:
-        self._directory = directory
+    def __init__(
+        self, directory: Path, *, grace_ms: int = 500, abandon_ms: int = 2_000, apart: Apart | None = None
+    ) -> None:
+        self._directory, self._apart = directory, apart
+        protected = int(Path("/proc/self/oom_score_adj").read_text()) < 0
+        self._launcher = (*_UNPROTECTED, *_LAUNCHER) if protected else _LAUNCHER
         self._make_directory()
         self._grace_s, self._abandon_s = grace_ms / 1000, abandon_ms / 1000
         self._environment = {**_MINIMAL_ENVIRONMENT, "HOME": os.environ.get("HOME", "/")}
@@ -76,7 +84,7 @@ class Runner:
             del self._abandoned[argv]
         output = Output(self._directory, Path(argv[0]).name, log)
         try:
-            child = _Child(argv, {**self._environment, **(env or {})}, output)
+            child = _Child(self._launcher, argv, {**self._environment, **(env or {})}, output)
             code = await self._follow(child, output)
             output.end()
             if code != 0:
@@ -84,6 +92,8 @@ class Runner:
             return output.out.text()
         finally:
             output.close()
+            if self._apart is not None:
+                self._apart.sweep_soon()
 
     async def _follow(self, child: _Child, output: Output) -> int:
         """Log what it prints until it ends; the exit code, negative for a signal."""
@@ -133,11 +143,13 @@ class Runner:
 class _Child:
     """A started command. Until `reap` nobody else can get its pid, even after its end."""
 
-    def __init__(self, argv: tuple[str, ...], env: Mapping[str, str], output: Output) -> None:
+    def __init__(
+        self, launcher: tuple[str, ...], argv: tuple[str, ...], env: Mapping[str, str], output: Output
+    ) -> None:
         self.argv = argv
         try:
             self._process = subprocess.Popen(
-                (*_LAUNCHER, *argv),
+                (*launcher, *argv),
                 stdin=subprocess.DEVNULL,
                 stdout=output.out.writer,
                 stderr=output.err.writer,

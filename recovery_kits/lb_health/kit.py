@@ -26,7 +26,7 @@ from recovery_kits.lb_health.responder import Duty
 
 T = TypeVar("T")
 END_LIMIT_S = 5.0  # for a killed process to be gone
-EVERYWHERE = "0.0.0.0"  # noqa: S104 (which of its addresses a load balancer asks is AWS's affair)
+EVERYWHERE = "0.0.0.0"  # nosec B104  # noqa: S104 (which of its addresses a load balancer asks is AWS's affair)
 _LOOPBACK = {EVERYWHERE: "127.0.0.1", "::": "::1"}  # where to reach who listens everywhere
 
 

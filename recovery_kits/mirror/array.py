@@ -148,6 +148,25 @@ class Array:
             # not by mdadm: 4.2 marks a leg that it adds with --write-mostly as faulty in its superblock
             await self._write(f"dev-{device}/state", "writemostly")
 
+    async def share_bitmap(self, device: str) -> None:
+        """Return once a leg's disk notes all that absent legs lack; until then md may have it in memory only.
+
+        md marks every page of the bitmap for writing when it begins to copy to a leg, and writes them
+        some seconds later, or with the next bits that are set. A copy can be whole before that.
+        """
+        state, local = await self._looking.do(self._running), await self._local()
+        if not state.degraded:
+            return
+        if local.bitmap is None:
+            raise self._refusal(f"{self.disk}: {local.why}")
+        if local.bitmap.dirty:
+            await self._write("bitmap_set_bits", str(local.bitmap.dirty.ranges[0][0]))
+        leg = await self._look(Path("/dev") / device)
+        if leg.why or not isinstance(leg, Leg) or leg.bitmap is None:
+            raise self._refusal(f"{device}: {leg.why}")
+        if missing := local.bitmap.dirty - leg.bitmap.dirty:
+            raise self._refusal(f"{device} hasn't noted {len(missing)} chunks yet that another leg lacks")
+
     async def fail(self, device: str) -> None:
         """Go on without a leg. What waits for it does so until its connection is cut as well."""
         member = await self._member(device)
@@ -191,6 +210,12 @@ class Array:
         """Use all that the smallest leg has; what is new is copied."""
         state = await self._looking.do(self._running)
         await self._mdadm("--grow", f"/dev/{state.name}", "--size=max")
+
+    async def make_room(self, legs: int) -> None:
+        """Places for that many legs; fails while more take part, or one is copied to."""
+        state = await self._looking.do(self._running)
+        if state.raid_disks != legs:
+            await self._write("raid_disks", str(legs))
 
     async def _renew_bitmap(self) -> None:
         """All dirty, and cleared later than any leg can remember.

@@ -13,8 +13,10 @@ from recovery_kits.mirror import creation
 from recovery_kits.mirror.array import Array
 from recovery_kits.mirror.creation import FILESYSTEMS, require_blank, require_unused
 from recovery_kits.mirror.disk import Disk, Holds
+from recovery_kits.mirror.growing import Growth
 from recovery_kits.mirror.job import Jobs, Tell
 from recovery_kits.mirror.keeper import Keeper
+from recovery_kits.mirror.legs import Member
 from recovery_kits.mirror.parameters import MirrorParameters
 from recovery_kits.mirror.place import Place
 from recovery_kits.mirror.source import Source
@@ -50,6 +52,7 @@ class Controls:
             "resync": self._resync,
             "full-resync": self._full_resync,
             "verify": self._verify,
+            "grow": self._grow,
             "throttle": self._throttle,
         }
 
@@ -136,6 +139,8 @@ class Controls:
 
     async def _verify(self, _arguments: Arguments) -> str:
         source = self._require_source("verify")
+        if copying := [each.node for each in source.keepers.values() if each.member is Member.COPYING]:
+            raise self._refusal("verify", f"{copying[0]} is being copied to: ask again when that is done")
         lacking = [keeper.node for keeper in source.keepers.values() if not keeper.whole]
         if len(lacking) == len(source.keepers):
             raise self._refusal("verify", f"there is no whole copy to compare with: {', '.join(lacking)}")
@@ -154,6 +159,12 @@ class Controls:
             return "the copies are the same"
 
         return self._begin("verify", work, "the copies are being compared")
+
+    async def _grow(self, _arguments: Arguments) -> str:
+        source = self._require_source("grow")
+        growth = Growth(self._tools.tag, self._array, source, self._tools.run)
+        growth.require_whole()
+        return self._begin("grow", growth.grow, "the mirror and its filesystem grow as far as the disks do")
 
     async def _throttle(self, arguments: Arguments) -> str:
         source, said = self._require_source("throttle"), arguments.get("bytes_per_s", "")

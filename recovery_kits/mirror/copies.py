@@ -33,6 +33,10 @@ class Copies:
             return Counted.UNKNOWN
         return Counted.YES if node in self._agreed else Counted.NO
 
+    def listed(self, node: str) -> bool:
+        """Whether the voters' last word, as it is known here, counts this node's copy."""
+        return node in self._replicas.in_sync()
+
     def whole(self, nodes: Collection[str]) -> None:
         """Say that exactly these nodes' copies are whole. Nothing is said of none: the last word stands."""
         wanted = frozenset(nodes)

@@ -14,24 +14,28 @@ from typing import Any
 from agent.core.ids import Instant
 from recovery_kits.blocking import Blocking
 from recovery_kits.contract import CommandFailed
-from recovery_kits.mirror.array import Array, ArrayState, MemberState
+from recovery_kits.mirror.array import Array, ArrayState
 from recovery_kits.mirror.chunks import Chunks
 from recovery_kits.mirror.copies import Copies
+from recovery_kits.mirror.lag import Lag
 from recovery_kits.mirror.leg import Leg, read_leg
-from recovery_kits.mirror.legs import Facts, Member, Retry, Stall, Step, decide
+from recovery_kits.mirror.legs import Facts, Member, Retry, Stall, Step, decide, member_of
 from recovery_kits.mirror.link import Link
 from recovery_kits.mirror.nbd import NbdError
+from recovery_kits.mirror.owed import Owed
 from recovery_kits.mirror.place import Place
 from recovery_kits.mirror.progress import Progress, Resync
 from recovery_kits.mirror.recognition import Refused, same_leg, what_to_copy
 from recovery_kits.mirror.rejoin import FullCopy
+from recovery_kits.mirror.relays import Relays
+from recovery_kits.mirror.turns import Queued, Turns
 
 POLL_S = 0.2
 _CONNECT_S = 5.0  # for an address to answer
 _FAIL_S = 0.05
 _RESENT_MS = 1_500  # after another connection is found: the kernel sends again what waits, by whole seconds
 _ADD_S = 60.0  # for md to take a leg in; the copy itself comes after
-_TROUBLES = (NbdError, CommandFailed, Refused, OSError)
+_TROUBLES = (NbdError, CommandFailed, Refused, Queued, OSError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +47,11 @@ class Hands:
     copies: Copies
     read_local: Callable[[], Awaitable[Leg]]  # this node's leg; raises OSError or Refused
     adding: asyncio.Lock  # md takes in one leg at a time
+    turns: Turns  # and copies to one
+    owed: Owed
     clock_ms: Callable[[], Instant]
     log: Callable[[str], None]
+    relays: Relays | None = None  # that connections go through
 
 
 class Keeper:
@@ -52,7 +59,8 @@ class Keeper:
 
     def __init__(self, node: str, hands: Hands) -> None:
         self.node, self._hands = node, hands
-        self.link = Link(hands.place, node)
+        self.link = Link(hands.place, node, hands.relays)
+        self._lag = Lag(node, hands.place, hands.owed)
         self.paused = False  # an operator's wish
         self.afresh = False  # detach it, and attach it again
         self.full = False  # and then copy everything, for an operator
@@ -60,6 +68,7 @@ class Keeper:
         self.member = Member.ABSENT
         self.why = ""  # the last step failed
         self.refused = False  # and another try won't help before somebody has done something
+        self.queued = False  # another node's leg is copied to first
         self.progress: Progress | None = None
         self.last: Resync | None = None
         self.troubled_ms = 0
@@ -72,12 +81,21 @@ class Keeper:
         self._retry = Retry()
         self._slot: int | None = None
 
+    def find(self) -> None:
+        """See what an agent before this one has connected; raises NbdError."""
+        self.link.find()
+        self.afresh = self.link.index is not None and self._lag.is_strange
+
     def look(self, state: ArrayState) -> None:
         """See what md says of the leg now, and for how long it hasn't answered."""
         found = state.member(self.link.device)
-        now = self._hands.clock_ms()
+        said, now = member_of(found), self._hands.clock_ms()
         self._slot = found.slot if found is not None else self._slot
-        self.member = _member(found)
+        if self.whole is None:
+            self.whole = said is Member.IN_SYNC and self._hands.copies.listed(self.node)
+        self.member = self._lag.look(said, now, counts=self.whole)
+        if self.link.dead and self.member is not Member.ABSENT and self._lag.possible:
+            self.afresh = True  # its relay has ended, and with it what was on its way
         waiting, done = self.link.requests()
         stalled_ms = self._stall.look(now, waiting, done)
         if not self.link.heard_all and stalled_ms > self._hands.place.dead_after_ms // 2:
@@ -85,8 +103,7 @@ class Keeper:
         self.troubled_ms = max(stalled_ms, self._silent_ms(now, done))
         self._reconnected = self._reconnected and self.troubled_ms > 0
         self._follow_copy(now, state)
-        if self.whole is None:
-            self.whole = self.member is Member.IN_SYNC
+        self._follow_turns()
         if self.whole:
             self._lacking_since = None
         elif self._lacking_since is None:
@@ -112,8 +129,7 @@ class Keeper:
             case Step.EXCLUDE:
                 return self._count(whole=False)
             case Step.INCLUDE:
-                self.why, self.refused = "", False
-                return self._count(whole=True)
+                return False if self.whole else await self._try(self._include)
             case Step.RECONNECT:
                 return await self._try(self._reconnect)
             case Step.DETACH:
@@ -144,7 +160,7 @@ class Keeper:
             link_dead=self.link.dead,
             troubled_ms=self.troubled_ms,
             paused=self.paused,
-            afresh=self.afresh,
+            afresh=self.afresh or self._hands.turns.gives_way(self.node),
             may_try=self._retry.may_try(self._hands.clock_ms()),
         )
 
@@ -158,6 +174,16 @@ class Keeper:
             self.last, self.progress = self.progress.done(now), None
             self._hands.log(f"{self.node} has a whole copy again: {self.last.bytes} bytes copied")
 
+    def _follow_turns(self) -> None:
+        turns = self._hands.turns
+        if self.member in {Member.IN_SYNC, Member.FAULTY} or self.paused:
+            turns.leave(self.node)
+        elif self.member is Member.COPYING and self.progress is not None:
+            turns.found(self.node, full=self.progress.kind == "full")
+        if self.queued and turns.free:
+            self.queued = False
+            self._retry.over()
+
     async def _try(self, step: Callable[[], Awaitable[None]]) -> bool:
         try:
             await step()
@@ -166,9 +192,12 @@ class Keeper:
             if why != self.why:
                 self._hands.log(f"{self.node}: {why}")
             self.why, self.refused = why, isinstance(trouble, Refused)
+            self.queued = isinstance(trouble, Queued)
+            if self.member is Member.ABSENT and not self.queued:
+                self._hands.turns.leave(self.node)
             self._retry.failed(self._hands.clock_ms())
             return False
-        self.why, self.refused = "", False
+        self.why, self.refused, self.queued = "", False, False
         self._retry.over()
         return True
 
@@ -197,19 +226,23 @@ class Keeper:
         finally:
             failing.cancel()
         await array.remove(device)
+        self._hands.turns.leave(self.node)
         self.link.find()
         self.afresh = False
         self._hands.log(f"{self.node}: its leg is detached")
 
     async def _attach(self) -> None:
         """Connect to the leg, look at it, and have md copy what it lacks."""
+        self.link.behind = self._lag.make_room()
         async with await self.link.open(limit_s=_CONNECT_S) as session:
             mine, found = await self._hands.read_local(), await read_leg(session.read)
-            what = what_to_copy(mine, found)
+            what = self._lag.more(mine, what_to_copy(mine, found, session.description))
+            if self.full:
+                what = FullCopy("an operator wants it")
+            self._hands.turns.take(self.node, full=isinstance(what, FullCopy))
+            await self._lag.connecting()
             await self.link.connect(session)
         self._dead_since = None
-        if self.full:
-            what = FullCopy("an operator wants it")
         try:
             async with asyncio.timeout(_ADD_S), self._hands.adding:
                 await self._answering(self._add(mine, what))
@@ -218,9 +251,11 @@ class Keeper:
             await self.link.disconnect()
             raise
         self.full = False
+        await self._lag.attached()
 
     async def _add(self, mine: Leg, what: Chunks | FullCopy) -> None:
         array, now = self._hands.array, self._hands.clock_ms()
+        await array.make_room(1 + len(self._hands.place.peers))
         if isinstance(what, FullCopy):
             self._hands.log(f"{self.node}: everything is copied: {what.reason}")
             self.progress = Progress("full", mine.superblock.size_bytes, now)
@@ -229,6 +264,11 @@ class Keeper:
             assert mine.bitmap  # else it were a full copy
             self.progress = Progress("union", len(what) * mine.bitmap.header.chunk_bytes, now)
             await array.re_add(self.link.device, what)
+
+    async def _include(self) -> None:
+        """Its node may take over from the moment that its copy counts: it must know what others lack."""
+        await self._hands.array.share_bitmap(self.link.device)
+        self.whole = True
 
     async def _answering(self, work: Awaitable[None]) -> None:
         """Do it as long as the leg answers: a leg that is being added can hold writes up, too."""
@@ -254,6 +294,7 @@ class Keeper:
             "stalled_ms": self.troubled_ms,
             "why": self.why or self._hands.copies.why,
             "lag_s": None if since is None else round((self._hands.clock_ms() - since) / 1_000, 1),
+            **(self._lag.details() if self.whole else {}),
             "last_resync": last,
             **copying,
         }
@@ -262,17 +303,9 @@ class Keeper:
         if self.member is Member.ABSENT:
             if self.paused:
                 return "paused"
-            if self.refused:
-                return "refused"
+            if self.refused or self.queued:
+                return "refused" if self.refused else "queued"
             return "unreachable" if self.why else "dropped"
         if self.troubled_ms or self.member is Member.FAULTY:
             return "waiting"
         return "copying" if self.member is Member.COPYING else "in-sync"
-
-
-def _member(found: MemberState | None) -> Member:
-    if found is None:
-        return Member.ABSENT
-    if found.faulty or found.bad_blocks:  # a write to it failed: it isn't a copy any more
-        return Member.FAULTY
-    return Member.IN_SYNC if found.in_sync else Member.COPYING

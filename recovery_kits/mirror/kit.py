@@ -19,15 +19,19 @@ from recovery_kits.blocking import Blocking
 from recovery_kits.contract import Check, CommandFailed, Finding, Kit, NotAgreed, Tools
 from recovery_kits.mirror import disk, validation
 from recovery_kits.mirror.array import Array, ArrayState
+from recovery_kits.mirror.certificates import credentials
 from recovery_kits.mirror.control import Controls
 from recovery_kits.mirror.creation import Occupied
 from recovery_kits.mirror.disk import Disk, Holds
 from recovery_kits.mirror.leg import DeviceReader, Leg, read_leg
 from recovery_kits.mirror.link import Link
 from recovery_kits.mirror.nbd import NbdError
+from recovery_kits.mirror.owed import Owed
 from recovery_kits.mirror.parameters import MirrorParameters
 from recovery_kits.mirror.place import Place
 from recovery_kits.mirror.recognition import Refused
+from recovery_kits.mirror.relay.order import Credentials
+from recovery_kits.mirror.relays import Relays
 from recovery_kits.mirror.source import HUNG_MS, Source
 from recovery_kits.mirror.superblock import NoLeg
 from recovery_kits.mirror.target import Target, Unfit
@@ -58,10 +62,23 @@ class MirrorKit(Kit[MirrorParameters]):
         changing = Blocking(f"mirror {tools.tag}", limit_s=_ANSWER_S)
         self._array = Array(place.device, place.uuid, place.disk, tools.run, changing)
         self._memory = Memory(tools.site.state_dir / "mirror" / f"{tools.tag}.json")
-        self._target = Target(place, self._array, tools, self._look)
+        self._target = Target(place, self._array, tools, self._look, self._credentials)
+        bound = (parameters.lag_most_bytes, parameters.lag_within_ms)
+        relayed = parameters.tls or parameters.mode == "async"
+        self._relays = Relays(place.runtime, tools.run, self._credentials, bound) if relayed else None
+        note = tools.site.state_dir / "mirror" / f"{tools.tag}.owed.json"
+        self._owed = Owed(note, place.runtime / ".relay", tools.log)
         self._controls = Controls(
             parameters, place, self._array, tools, self._target, self._memory, self._look
         )
+
+    @classmethod
+    def may_lose(cls, parameters: MirrorParameters) -> str:
+        """In mode async what was on its way."""
+        if parameters.mode == "sync":
+            return ""
+        most, within_s = parameters.lag_most_bytes, parameters.lag_within_ms / 1_000
+        return f"what was answered last is lost: at most {most} bytes, written within {within_s:g} s"
 
     async def restore(self) -> None:
         """Start the mirror from this node's copy alone; the others are attached by `attend`."""
@@ -79,6 +96,7 @@ class MirrorKit(Kit[MirrorParameters]):
         """Stop the mirror. Other nodes' disks that don't answer are let go of: nobody writes any more."""
         with self._errors("remove"):
             await self._stop(_STOP_S)
+            await self._drain()
 
     async def force_remove(self) -> None:
         """The same, without waiting for the other nodes' disks."""
@@ -111,6 +129,8 @@ class MirrorKit(Kit[MirrorParameters]):
     async def attend(self) -> None:
         """Keep the other nodes' copies whole."""
         await self._memory.load(self.tools.log)
+        with self._errors("attend"):
+            await self._owed.load((await self._local_leg()).superblock.device_uuid)
         source = Source(
             self._place,
             self._array,
@@ -119,6 +139,8 @@ class MirrorKit(Kit[MirrorParameters]):
             self._read,
             self._local_leg,
             self.parameters.resync_limit,
+            self._relays,
+            self._owed,
         )
         self._controls.source = source
         with self._errors("attend"):
@@ -127,6 +149,9 @@ class MirrorKit(Kit[MirrorParameters]):
     async def stand_by(self) -> None:
         """Serve this node's copy to the node where the mirror is in service."""
         self._controls.source = None
+        with self._errors("stand-by"):
+            await self._owed.load()
+        self._target.undrained = self._owed.undrained
         await self._target.stand_by()
 
     def details(self) -> Mapping[str, Any]:
@@ -161,7 +186,14 @@ class MirrorKit(Kit[MirrorParameters]):
                 raise self.error("restore", f"{why}: see `kage mirror create {self.tools.tag}`")
             await self._array.assemble(read_only=True)
         await self.tools.replicas.agree({self.tools.node})
+        await self._owe()
         await self._array.read_write()
+
+    async def _owe(self) -> None:
+        """What other targets got from the source before this one may differ from what this one got."""
+        if self._place.mode == "async" and len(self._place.peers) > 1:
+            await self._owed.load((await self._local_leg()).superblock.device_uuid)
+            await self._owed.everything(*self._place.peers)
 
     async def _load_modules(self) -> None:
         for name, *parameters in _MODULES:
@@ -183,6 +215,17 @@ class MirrorKit(Kit[MirrorParameters]):
                 stopping.cancel()
         self._controls.source = None
         await self._disconnect()
+
+    async def _drain(self) -> None:
+        """Nothing is lost in good order: a copy that can't be completed doesn't count any more."""
+        await self._owed.load()
+        behind = {node for node in self._place.peers if not await self._owed.drained(node)}
+        counted = set(self.tools.replicas.in_sync())
+        if lacking := sorted(behind & counted):
+            self.tools.log(f"{', '.join(lacking)} didn't get what was written last: the copy doesn't count")
+            await self.tools.replicas.agree(counted - behind)
+        if behind:
+            await self._owed.everything(*behind)
 
     async def _disconnect(self) -> None:
         """Let go of every other node's disk."""
@@ -206,6 +249,14 @@ class MirrorKit(Kit[MirrorParameters]):
             why = self._local_trouble(source.state) if source.state is not None else ""
             return {"state": "failed" if why else "ok", "why": why}
         return {"state": "ok" if self._target.serving else self._target.state, "why": self._target.why}
+
+    def _credentials(self) -> Credentials | None:
+        """Of the cluster's key as it is now; None: without TLS. Raises NbdError where there is no key."""
+        if not self.parameters.tls:
+            return None
+        if not (secrets := self.tools.secrets(f"mirror {self.tools.tag}")):
+            raise NbdError(self.tools.tag, "there is no cluster key here, and so no TLS")
+        return credentials(secrets)
 
     async def _look(self) -> Disk:
         place = self._place

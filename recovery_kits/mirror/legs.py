@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from agent.core.ids import Instant
+from recovery_kits.mirror.sysfs import MemberState
 
 
 class Member(Enum):
@@ -21,6 +22,15 @@ class Member(Enum):
     COPYING = "copying"
     IN_SYNC = "in-sync"
     FAULTY = "faulty"
+
+
+def member_of(found: MemberState | None) -> Member:
+    """The same in one word; None: it isn't in the array."""
+    if found is None:
+        return Member.ABSENT
+    if found.faulty or found.bad_blocks:  # a write to it failed: it isn't a copy any more
+        return Member.FAULTY
+    return Member.IN_SYNC if found.in_sync else Member.COPYING
 
 
 class Counted(Enum):

@@ -17,8 +17,10 @@ from recovery_kits.mirror import links
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.negotiation import Session, negotiate
 from recovery_kits.mirror.place import Place
+from recovery_kits.mirror.relays import Relays
 
 _DEAD_CONNECTION_S = 24 * 3_600  # requests wait for us to decide; md would fail the leg at the first error
+_PATIENT_S = 3_600  # a relay that answers at its own time: whether it does is for the agent to judge
 _ESTABLISHED = "01"  # in /proc/net/tcp
 _READS, _WRITES, _DISCARDS, _FLUSHES = 0, 4, 11, 15  # requests done; fields of Documentation/block/stat.rst
 
@@ -26,12 +28,14 @@ _READS, _WRITES, _DISCARDS, _FLUSHES = 0, 4, 11, 15  # requests done; fields of 
 class Link:
     """The way to one node's leg."""
 
-    def __init__(self, place: Place, node: str) -> None:
-        self.node, self._place = node, place
+    def __init__(self, place: Place, node: str, relays: Relays | None = None) -> None:
+        """With `relays` the connections go through them."""
+        self.node, self._place, self._relays = node, place, relays
         self._addresses, self._at = place.peers[node], 0
         self._identifier = place.identifier(node)
         self.index: int | None = None  # of the device, while there is one
         self.dead = False  # the kernel has lost the connection
+        self.behind: Path | None = None  # where the relay of the next connection records what it hasn't sent
         self.heard_all = False  # since the device was connected; else it may be dead without our knowing
 
     @property
@@ -76,7 +80,7 @@ class Link:
                 flags,
                 identifier=self._identifier,
                 # What was sent on a dead connection is sent on the next one only when this time is over.
-                request_timeout_s=max(1, self._place.dead_after_ms // 2_000),
+                request_timeout_s=_PATIENT_S if self.behind else max(1, self._place.dead_after_ms // 2_000),
                 dead_connection_timeout_s=_DEAD_CONNECTION_S,
             )
         self.dead, self.heard_all = False, True
@@ -113,18 +117,37 @@ class Link:
 
     async def _open(self, at: int, limit_s: float) -> Session:
         self._at = at
-        own = self._place.own_addresses[at : at + 1]  # the same comm path's
-        return await negotiate(
-            self.address, self._place.port, self._place.tag, limit_s=limit_s, local=own[0] if own else None
+        place, own = self._place, self._place.own_addresses[at : at + 1]  # the same comm path's
+        local = own[0] if own else None
+        if self._relays is None:
+            session = await negotiate(self.address, place.port, place.tag, limit_s=limit_s, local=local)
+            return self._of_one_mode(session)
+        session = await self._relays.open(
+            self.address,
+            place.port,
+            place.tag,
+            limit_s=limit_s,
+            user_timeout_ms=self._user_timeout_ms,
+            local=local,
+            behind=self.behind,
         )
+        return self._of_one_mode(session)
+
+    def _of_one_mode(self, session: Session) -> Session:
+        mode = session.description.partition(" ")[0]
+        if mode != self._place.mode:
+            session.close()
+            why = f"it serves in mode {mode or 'unknown'}, and here the mode is {self._place.mode}"
+            raise NbdError(self.node, f"{why}: their configurations differ")
+        return session
+
+    @property
+    def _user_timeout_ms(self) -> int:
+        """In so long a dead peer is noticed: in time to try another address."""
+        return max(500, self._place.dead_after_ms * 2 // 5)
 
     def _detached(self, session: Session) -> socket.socket:
-        """The session's socket, on which a dead peer is noticed in time to try another address."""
-        sock = session.detach(user_timeout_ms=max(500, self._place.dead_after_ms * 2 // 5))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # while nothing is written, too
-        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
-            sock.setsockopt(socket.IPPROTO_TCP, option, 1)
-        return sock
+        return session.detach(user_timeout_ms=self._user_timeout_ms)
 
 
 def _connected(addresses: tuple[str, ...], port: int) -> str | None:

@@ -5,9 +5,9 @@ Keeps:
   What an earlier connection still held would overwrite what the new one brings; there is one source, so
   an earlier connection is a dead one;
 - a stranger is closed before anything is said, and disturbs nobody;
-- a write is answered when it is durable, and with an error when its flush failed. So there is one request
-  at a time: Linux tells a failed flush once to each open file, and another thread's write on the same
-  file, that failed with it, would be answered as if it were durable.
+- in mode sync a write is answered when it is durable, in mode async a flush is; with an error when that
+  failed. There is one request at a time: Linux tells a failed flush once to each open file, and another
+  thread's write on the same file, that failed with it, would be answered as if it were durable.
 
 A program: `python -I -S listener.py DIRECTORY EXPORT`, the export in JSON. It ends with 0 when it listens,
 and goes on in a session of its own. It needs the standard library alone: an agent that is being replaced
@@ -44,6 +44,9 @@ class Export:
     peers: tuple[str, ...]  # addresses that may connect
     listen: tuple[str, ...]  # addresses of this node, which it must have when the listener starts
     port: int
+    mode: str = "sync"  # "async": a client's flush makes its writes durable, else each is by itself
+    undrained: str = ""  # the leg that was here when this node, as a source, hadn't sent everything
+    tls: bool = False  # nothing is said without; the server's directory has the certificates
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -82,8 +85,11 @@ def server_command(program: str, directory: str, export: Export) -> tuple[str, .
     return (
         *(program, "-s", "-P", f"{directory}/pid"),  # the file is how it is known: serving.py
         *("--threads", "1", "--log=syslog"),
+        *(("--tls=require", f"--tls-certificates={directory}", "--tls-verify-peer") if export.tls else ()),
         *("--filter=exportname", "--filter=fua", "file", f"file={export.device}"),
-        *("fuamode=force", "exportname-strict=true", f"exportname={export.name}"),
+        f"fuamode={'force' if export.mode == 'sync' else 'native'}",
+        *("exportname-strict=true", f"exportname={export.name}"),
+        f"exportdesc=fixed:{export.mode} {export.undrained}",
     )
 
 

@@ -12,17 +12,18 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from recovery_kits.mirror.nbd import Flag, NbdError
-from recovery_kits.mirror.wire import Wire
+from recovery_kits.mirror.wire import Line, Wire, dialling, end_soon
 
 _MAGIC, _OPTION_MAGIC = b"NBDMAGIC", b"IHAVEOPT"
 _OPTION_REPLY_MAGIC, _REQUEST_MAGIC, _REPLY_MAGIC = 0x3E889045565A9, 0x25609513, 0x67446698
 _FIXED_NEWSTYLE = 1
-_OPTION_GO = 7
-_ACK, _INFO, _REFUSED = 1, 3, 1 << 31
-_INFO_EXPORT = 0
+_OPTION_START_TLS, _OPTION_GO = 5, 7
+_ACK, _INFO, _REFUSED, _TLS_WANTED = 1, 3, 1 << 31, (1 << 31) + 5
+_INFO_EXPORT, _INFO_DESCRIPTION = 0, 2
 _COMMAND_READ, _COMMAND_DISCONNECT = 0, 2
 
 _GREETING = struct.Struct(">8s8sH")  # magic, magic, handshake flags
@@ -41,6 +42,15 @@ _READ_BYTES = 1 << 20  # in one request; servers take at least 32 MiB
 _SHOWN = 200  # characters of a server's text
 
 
+@dataclass(frozen=True)
+class Found:
+    """An export as its server tells it."""
+
+    size_bytes: int
+    flags: Flag
+    description: str = ""
+
+
 async def negotiate(
     address: str, port: int, export: str, *, limit_s: float, local: str | None = None
 ) -> Session:
@@ -48,24 +58,20 @@ async def negotiate(
 
     Raises NbdError, at the latest after `limit_s` seconds; each later read has that long, too.
     """
-    name = export.encode()
-    assert len(name) <= _NAME_BYTES, export
-    wire = Wire(address, f"{_at(address, port)}/{export}", limit_s)
+    wire = dialling(address, port, export, limit_s)
     async with wire.step():
-        await wire.connect(port, local)
-        await _greeted(wire)
-        # NBD_OPT_STARTTLS would come here: what follows is the same inside
-        asked = struct.pack(">I", len(name)) + name + struct.pack(">H", 0)  # no special information
-        await wire.send(_OPTION.pack(_OPTION_MAGIC, _OPTION_GO, len(asked)) + asked)
-        size_bytes, flags = await _agreed(wire)
-    return Session(wire, size_bytes, flags)
+        await wire.connect(address, port, local)
+        await greet(wire)
+        found = await agree(wire, export)
+    return Session(wire, found)
 
 
 class Session:
     """An export that was agreed on: `size_bytes` long, of the server's `flags`; `async with` closes it."""
 
-    def __init__(self, wire: Wire, size_bytes: int, flags: Flag) -> None:
-        self._wire, self.size_bytes, self.flags = wire, size_bytes, flags
+    def __init__(self, wire: Wire, found: Found) -> None:
+        self._wire, self.size_bytes, self.flags = wire, found.size_bytes, found.flags
+        self.description = found.description
         self._cookie = 0
 
     async def __aenter__(self) -> Session:
@@ -91,14 +97,11 @@ class Session:
     def detach(self, *, user_timeout_ms: int) -> socket.socket:
         """The socket, blocking, ready for the kernel; the session is over, the caller closes the socket.
 
-        What was sent and isn't acknowledged after `user_timeout_ms` ends the connection (tcp(7),
-        TCP_USER_TIMEOUT). When its last user closes it, nothing that is still queued is sent any more
-        (SO_LINGER): the kernel repeats unanswered requests on the next socket, and late first copies
-        must not overwrite what was written after them.
+        A TCP connection ends soon after its peer's death (`wire.end_soon`); a relay sees to its own.
         """
         sock = self._wire.release()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout_ms)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if sock.family != socket.AF_UNIX:
+            end_soon(sock, user_timeout_ms)
         sock.setblocking(True)
         return sock
 
@@ -118,53 +121,66 @@ class Session:
         return await wire.exactly(length)
 
 
-def _at(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-async def _greeted(wire: Wire) -> None:
+async def greet(line: Line) -> None:
     """Take the server's greeting and answer it."""
-    magic, option_magic, flags = _GREETING.unpack(await wire.exactly(_GREETING.size))
+    magic, option_magic, flags = _GREETING.unpack(await line.exactly(_GREETING.size))
     if (magic, option_magic) != (_MAGIC, _OPTION_MAGIC):
-        raise wire.error("this is no NBD server of the newstyle protocol")
+        raise line.error("this is no NBD server of the newstyle protocol")
     if not flags & _FIXED_NEWSTYLE:
-        raise wire.error("the NBD server is too old for fixed newstyle negotiation")
-    await wire.send(_CLIENT_FLAGS.pack(_FIXED_NEWSTYLE))
+        raise line.error("the NBD server is too old for fixed newstyle negotiation")
+    await line.send(_CLIENT_FLAGS.pack(_FIXED_NEWSTYLE))
 
 
-async def _agreed(wire: Wire) -> tuple[int, Flag]:
-    """The export's size in bytes and its flags, from the answers to NBD_OPT_GO."""
-    export: tuple[int, Flag] | None = None
+async def ask_for_tls(line: Line) -> None:
+    """Have the server expect a TLS handshake next; what follows is the same inside."""
+    await line.send(_OPTION.pack(_OPTION_MAGIC, _OPTION_START_TLS, 0))
+    kind, _ = await _answer(line, _OPTION_START_TLS)
+    if kind != _ACK:
+        raise line.error("the server has no TLS: `tls` differs between the nodes' configurations")
+
+
+async def agree(line: Line, name: str) -> Found:
+    """Agree on an export; the next thing on the line is a request."""
+    export = name.encode()
+    assert len(export) <= _NAME_BYTES, name
+    asked = struct.pack(">I", len(export)) + export + struct.pack(">HH", 1, _INFO_DESCRIPTION)
+    await line.send(_OPTION.pack(_OPTION_MAGIC, _OPTION_GO, len(asked)) + asked)
+    found: Found | None = None
+    description = ""
     for _ in range(_OPTION_ANSWERS):
-        kind, answer = await _answer(wire)
+        kind, answer = await _answer(line, _OPTION_GO)
         if kind == _ACK:
-            if export is None:
-                raise wire.error("the server agreed without saying the export's size")
-            return export
+            if found is None:
+                raise line.error("the server agreed without saying the export's size")
+            return replace(found, description=description)
+        if kind == _TLS_WANTED:
+            raise line.error("the server wants TLS: `tls` differs between the nodes' configurations")
         if kind & _REFUSED:
             said = answer.decode(errors="replace")[:_SHOWN]
-            raise wire.error(f"the server refused: {said!r} ({kind & ~_REFUSED})")
+            raise line.error(f"the server refused: {said!r} ({kind & ~_REFUSED})")
         if kind == _INFO and len(answer) >= _INFO_KIND.size:
             (about,) = _INFO_KIND.unpack_from(answer)
             if about == _INFO_EXPORT:
-                export = _export(wire, answer)
-    raise wire.error(f"the server gave {_OPTION_ANSWERS} answers and didn't come to an end")
+                found = _export(line, answer)
+            elif about == _INFO_DESCRIPTION:
+                description = answer[_INFO_KIND.size :].decode(errors="replace")
+    raise line.error(f"the server gave {_OPTION_ANSWERS} answers and didn't come to an end")
 
 
-async def _answer(wire: Wire) -> tuple[int, bytes]:
-    """The type and the data of one answer to NBD_OPT_GO."""
-    magic, option, kind, length = _OPTION_REPLY.unpack(await wire.exactly(_OPTION_REPLY.size))
-    if (magic, option) != (_OPTION_REPLY_MAGIC, _OPTION_GO):
-        raise wire.error("the server sent something else than the answer to an option")
+async def _answer(line: Line, asked: int) -> tuple[int, bytes]:
+    """The type and the data of one answer to an option."""
+    magic, option, kind, length = _OPTION_REPLY.unpack(await line.exactly(_OPTION_REPLY.size))
+    if (magic, option) != (_OPTION_REPLY_MAGIC, asked):
+        raise line.error("the server sent something else than the answer to an option")
     if length > _ANSWER_BYTES:
-        raise wire.error(f"the server's answer is {length} bytes long; {_ANSWER_BYTES} are the most")
-    return kind, await wire.exactly(length)
+        raise line.error(f"the server's answer is {length} bytes long; {_ANSWER_BYTES} are the most")
+    return kind, await line.exactly(length)
 
 
-def _export(wire: Wire, answer: bytes) -> tuple[int, Flag]:
+def _export(line: Line, answer: bytes) -> Found:
     if len(answer) != _EXPORT.size:
-        raise wire.error(f"the server describes the export in {len(answer)} bytes instead of {_EXPORT.size}")
+        raise line.error(f"the server describes the export in {len(answer)} bytes instead of {_EXPORT.size}")
     _, size_bytes, flags = _EXPORT.unpack(answer)
     if size_bytes >= 1 << 63:
-        raise wire.error(f"the server says that the export has {size_bytes} bytes")
-    return size_bytes, Flag(flags)
+        raise line.error(f"the server says that the export has {size_bytes} bytes")
+    return Found(size_bytes, Flag(flags))

@@ -34,9 +34,31 @@ class MirrorParameters:
         ),
     ] = None
     mode: Annotated[
-        Literal["sync"],
-        Meta(description="sync: a write is answered when it is on the disk of every node that counts."),
+        Literal["sync", "async"],
+        Meta(
+            description="sync: a write is answered when it is on the disk of every node that counts. async: "
+            "when it is on this node's; the others follow in the same order, and what a node that fails had "
+            "written last can be lost."
+        ),
     ] = "sync"
+    lag_most_bytes: Annotated[
+        int,
+        Meta(
+            description="How much another node's copy may be behind in mode async, in bytes, before writes "
+            "wait: the most that can be lost.",
+            ge=1 << 20,
+            le=1 << 30,
+        ),
+    ] = 64 << 20
+    lag_within_ms: Annotated[
+        int,
+        Meta(
+            description="For how long a write may be on its way in mode async before the next ones wait: "
+            "what can be lost was written within it.",
+            ge=100,
+            le=60_000,
+        ),
+    ] = 5_000
     port: Annotated[
         int,
         Meta(
@@ -54,6 +76,13 @@ class MirrorParameters:
             le=_LARGEST_CHUNK_KIB,
         ),
     ] = 64
+    tls: Annotated[
+        bool,
+        Meta(
+            description="What goes over the network between the nodes is encrypted, and both ends prove that "
+            "they have the cluster's key (TLS 1.3); nothing else is needed for it."
+        ),
+    ] = False
     resync_limit: Annotated[
         int, Meta(description="How much a resync copies in a second at most, in bytes; 0: no limit.", ge=0)
     ] = 0

@@ -27,6 +27,7 @@ class Place:
     peers: Mapping[str, tuple[str, ...]]  # the other nodes -> addresses, the best first
     dead_after_ms: int  # how long a leg may hold writes up
     runtime: Path
+    mode: str = "sync"
 
     @classmethod
     def of(cls, parameters: MirrorParameters, tools: Tools) -> Place:
@@ -43,6 +44,7 @@ class Place:
             peers={node: found for node, found in site.nodes.items() if node != tools.node},
             dead_after_ms=site.dead_after_ms,
             runtime=site.runtime_dir / "mirror",
+            mode=parameters.mode,
         )
 
     @property

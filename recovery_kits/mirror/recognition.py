@@ -17,13 +17,20 @@ class Refused(Exception):
     """The node's disk isn't ours to write to; an operator must look at it."""
 
 
-def what_to_copy(running: Leg, found: Leg | NoLeg) -> Chunks | FullCopy:
-    """What must be copied to make it a copy of the running array; raises Refused."""
+def what_to_copy(running: Leg, found: Leg | NoLeg, description: str) -> Chunks | FullCopy:
+    """What must be copied to make it a copy of the running array, as far as bitmaps tell; raises Refused.
+
+    `description` is what its server says: whether this leg was a source's, which hadn't sent everything.
+    """
     if isinstance(found, NoLeg):
         if found.what is not Instead.BLANK:
             raise Refused(f"its disk isn't blank: {found.why}; `kage mirror wipe` makes it so")
-    elif found.superblock.array_uuid != running.superblock.array_uuid:
+        return union(running, found)
+    if found.superblock.array_uuid != running.superblock.array_uuid:
         raise Refused(f"its disk belongs to another array, {found.superblock.array_uuid}")
+    undrained = description.partition(" ")[2].strip()
+    if undrained == str(found.superblock.device_uuid):
+        return FullCopy("it was the source and ended before everything was sent; what wasn't is lost")
     return union(running, found)
 
 

@@ -16,6 +16,9 @@ When has a note been lost?
 - A leg that ran without the other has counted on by itself, and its `events` prove nothing any more. Then
   neither `events_cleared` may be above the other. A leg says itself that it did: whoever writes alone
   first writes a superblock in which the other has no place.
+- Where there are three legs, one that was copied to in an array without the running leg may hold blocks that
+  its own bitmap doesn't name yet: md writes that seconds after the copy began, and it was to count only then.
+  The leg's superblock says that it was a target there (write-mostly), and not the source.
 - A superblock in which a third disk has the other leg's place tells it outright. After that disk has gone
   only the counters can. So before a disk is copied to in full the array gets a new bitmap (array.py): the
   copy clears bits on its way without a trace in `events_cleared`.
@@ -35,6 +38,7 @@ from recovery_kits.mirror.superblock import Feature, NoLeg, Superblock
 
 _UNDERSTOOD = Feature.BITMAP | Feature.RECOVERY_OFFSET | Feature.RECOVERY_BITMAP
 _IDLE_STEP = 1  # events between writing and idle
+_PAIR = 2  # legs, of which one alone writes when the other is away
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ def _lost_notes(running: Leg, ours: Bitmap, leg: Superblock, theirs: Bitmap) -> 
         return f"the array cleared its bitmap at event {cleared}, after the leg had left at {leg.events}"
     if their_cleared > cleared + _IDLE_STEP:
         return f"the leg's bitmap was cleared at event {their_cleared}, without the array ({cleared})"
+    if holder is None and leg.write_mostly and leg.raid_disks > _PAIR:
+        return "it was copied to without this leg, and may not have noted all of that"
     if holder is None and cleared > their_cleared + _IDLE_STEP:
         return f"both were written apart; the array's bitmap was cleared at {cleared}, its at {their_cleared}"
     return ""

@@ -19,6 +19,7 @@ from pathlib import Path
 from recovery_kits.contract import CommandFailed, Run
 from recovery_kits.mirror.listener import Export
 from recovery_kits.mirror.nbd import NbdError
+from recovery_kits.mirror.relay.order import Credentials
 from recovery_kits.mirror.serving import FLAGS, LISTENER, Serving, kill, serving
 
 _DYING_S = 2.0  # a killed process gets that in any case
@@ -27,8 +28,12 @@ _DYING_S = 2.0  # a killed process gets that in any case
 class Server:
     """The server of one export; a directory of the export's name is there while it is."""
 
-    def __init__(self, export: Export, runtime: Path, run: Run) -> None:
-        self.export, self._run = export, run
+    def __init__(
+        self, export: Export, runtime: Path, run: Run, credentials: Credentials | None = None
+    ) -> None:
+        """`credentials` are for an export with TLS."""
+        assert export.tls == (credentials is not None)
+        self.export, self._run, self._credentials = export, run, credentials
         self._directory = runtime / export.name
 
     async def start(self, *, limit_s: float = 60.0) -> None:
@@ -39,6 +44,7 @@ class Server:
         if await self.running():
             return
         await self.stop()
+        await self.renew()
         command = (sys.executable, *FLAGS, str(LISTENER), str(self._directory), self.export.text())
         try:
             async with asyncio.timeout(limit_s):
@@ -49,6 +55,11 @@ class Server:
             raise self._error(f"its server doesn't listen after {limit_s:g} s") from None
         except OSError as error:
             raise self._error(str(error)) from error
+
+    async def renew(self) -> None:
+        """Have the next client served with the credentials of now; raises OSError."""
+        if self._credentials is not None:
+            await asyncio.to_thread(_furnish, self._directory, self._credentials)
 
     async def running(self) -> bool:
         """Whether a server with just these parameters listens."""
@@ -72,3 +83,19 @@ class Server:
 
     def _error(self, reason: str) -> NbdError:
         return NbdError(self.export.name, reason)
+
+
+def _furnish(directory: Path, credentials: Credentials) -> None:
+    """The files that nbdkit-tls(1) names; a client that comes in between is refused, and comes again."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, content in (
+        ("server-key.pem", credentials.private_key),
+        ("server-cert.pem", credentials.certificate),
+        ("ca-cert.pem", credentials.trusted),
+    ):
+        file = directory / name
+        if not file.exists() or file.read_text() != content:
+            new = file.with_suffix(".new")
+            new.touch(mode=0o600)
+            new.write_text(content)
+            new.replace(file)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from agent.core.ids import Instant
-from recovery_kits.contract import Tools
+from recovery_kits.contract import CommandFailed, Tools
 from recovery_kits.mirror.array import Array, ArrayState
 from recovery_kits.mirror.copies import Copies
 from recovery_kits.mirror.keeper import POLL_S, Hands, Keeper
@@ -21,8 +21,11 @@ from recovery_kits.mirror.legs import Stall
 from recovery_kits.mirror.link import requests
 from recovery_kits.mirror.links import DeadLinks
 from recovery_kits.mirror.nbd import NbdError
+from recovery_kits.mirror.owed import Owed
 from recovery_kits.mirror.place import Place
+from recovery_kits.mirror.relays import Relays
 from recovery_kits.mirror.superblock import SUPERBLOCK_AT, SUPERBLOCK_BYTES
+from recovery_kits.mirror.turns import Turns
 from recovery_kits.mirror.wishes import Memory
 
 _TRY_S = 2.0
@@ -46,10 +49,12 @@ class Source:
         read_disk: Read,
         read_local: Callable[[], Awaitable[Leg]],
         resync_limit: int,
+        relays: Relays | None,
+        owed: Owed,
     ) -> None:
         """`resync_limit`: the configuration's, in bytes a second."""
         self._place, self._array, self._tools, self._memory = place, array, tools, memory
-        self._resync_limit = resync_limit
+        self._resync_limit, self._relays = resync_limit, relays
         self._copies = Copies(tools.replicas, tools.log, self._stir)
         self._stirred = asyncio.Event()  # another one after each look and each agreement
         hands = Hands(
@@ -58,8 +63,11 @@ class Source:
             copies=self._copies,
             read_local=read_local,
             adding=asyncio.Lock(),
+            turns=Turns(),
             clock_ms=clock_ms,
             log=tools.log,
+            relays=relays,
+            owed=owed,
         )
         self.keepers: Mapping[str, Keeper] = {node: Keeper(node, hands) for node in place.peers}
         self._disk_stall = Stall(longest_gap_ms=round(3 * POLL_S * 1_000))
@@ -72,19 +80,29 @@ class Source:
     async def attend(self) -> None:
         """Until cancelled; then everything is left as it is."""
         await self._array.thaw()  # an agent before this one may have ended while it added a leg
+        await self._make_room()
         await self.throttle()
         self.obey()
         with await DeadLinks.listen() as dead:
             for keeper in self.keepers.values():
-                keeper.link.find()
+                keeper.find()
             await self._look()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._copies.tell())
                 group.create_task(self._hear(dead))
                 group.create_task(self._watch())
                 group.create_task(self._try_disk())
+                if self._relays is not None:
+                    group.create_task(self._relays.keep_ready(self._place.tag, self._tools.log))
                 for keeper in self.keepers.values():
                     group.create_task(self._keep(keeper))
+
+    async def _make_room(self) -> None:
+        """A place for each node's leg, and no more: md would keep notes for a node that has left for good."""
+        try:
+            await self._array.make_room(1 + len(self._place.peers))
+        except (OSError, CommandFailed) as trouble:  # tried again before a leg is added
+            self._tools.log(f"the mirror isn't made for {1 + len(self._place.peers)} copies: {trouble}")
 
     def obey(self) -> None:
         """Take over what an operator wishes now."""

@@ -17,6 +17,7 @@ from recovery_kits.mirror.disk import Disk, Holds
 from recovery_kits.mirror.listener import Export
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.place import Place
+from recovery_kits.mirror.relay.order import Credentials
 from recovery_kits.mirror.server import Server
 from recovery_kits.mirror.users import users
 
@@ -27,14 +28,23 @@ _PAUSES_S = (1.0, 2.0, 5.0, 10.0)  # after each failure in a row: the disk is re
 class Target:
     """This node's leg, served."""
 
-    def __init__(self, place: Place, array: Array, tools: Tools, look: Callable[[], Awaitable[Disk]]) -> None:
-        """`look` reads the disk."""
+    def __init__(
+        self,
+        place: Place,
+        array: Array,
+        tools: Tools,
+        look: Callable[[], Awaitable[Disk]],
+        credentials: Callable[[], Credentials | None] = lambda: None,
+    ) -> None:
+        """`look` reads the disk; with `credentials` it is served over TLS alone."""
+        self._credentials = credentials
         self._place, self._array, self._tools = place, array, tools
         self._look = look
         self.busy = asyncio.Lock()  # held by whoever changes what is on the disk, or who uses it
         self.serving = False
         self.state = ""  # of the disk, while it isn't served: "blank", "foreign", …
         self.why = ""  # it isn't served
+        self.undrained = ""  # see Export
 
     async def stand_by(self) -> None:
         """Until cancelled; then the server goes on. It is looked after, and started again if it ended."""
@@ -61,6 +71,7 @@ class Target:
             await self._stop(state)
         server = self._server(_present(self._place.own_addresses))
         if await server.running():
+            await server.renew()
             return
         disk = await self._look()
         self.state = disk.holds.value
@@ -89,8 +100,11 @@ class Target:
             peers=peers,
             listen=listen,
             port=self._place.port,
+            tls=(shown := self._credentials()) is not None,
+            mode=self._place.mode,
+            undrained=self.undrained,
         )
-        return Server(export, self._place.runtime, self._tools.run)
+        return Server(export, self._place.runtime, self._tools.run, shown)
 
     def _tell(self, why: str) -> None:
         if why != self.why:

@@ -50,12 +50,12 @@ class Memory:
         await self._keep(replace(self.now, resync_limit=bytes_per_s))
 
     async def _keep(self, wishes: Wishes) -> None:
-        await asyncio.to_thread(_write, self._path, json.dumps(asdict(wishes)))
+        await asyncio.to_thread(write_durably, self._path, json.dumps(asdict(wishes)))
         self.now = wishes
 
 
-def _write(path: Path, text: str) -> None:
-    """Durably, and all of it or nothing."""
+def write_durably(path: Path, text: str) -> None:
+    """All of it or nothing; raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     with new.open("w") as file:

@@ -38,6 +38,7 @@ class FakeAgent:
         self.events_kept: list[EventView] = []
         self.timelines_kept: list[TimelineReport] = []
         self.commands: list[Command] = []
+        self.departed = False
         self.asked: list[tuple[str, int, int]] = []
         self.answer = AnswerReport(accepted=True, text="begun")
         self.details: dict[str, AnswerReport | None] = {}  # what the kit on each node tells; None: it hangs
@@ -72,6 +73,10 @@ class FakeAgent:
 
     async def reload_config(self) -> AnswerReport:
         await self._think()
+        return self.answer
+
+    def depart(self) -> AnswerReport:
+        self.departed = True
         return self.answer
 
     async def command(self, command: Command) -> AnswerReport:

@@ -198,6 +198,7 @@ def test_with_every_node_away_a_witness_says_which_to_start(agent: FakeAgent, cl
         (BOTH, "resync", {"node": "db-02"}, kit("resync", node="db-02")),
         (BOTH, "full-resync", {"node": "db-02"}, kit("full-resync", node="db-02")),
         (BOTH, "verify", {}, kit("verify")),
+        (BOTH, "grow", {}, kit("grow")),
         (BOTH, "throttle", {"bytes_per_s": 50_000_000}, kit("throttle", bytes_per_s="50000000")),
         (ALONE, "wipe", {"node": "db-02"}, kit("wipe", "db-02")),
         (mirrored(owner=None), "create", {"node": "db-01"}, kit("create", "db-01")),

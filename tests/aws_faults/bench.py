@@ -10,7 +10,7 @@ from typing import Any
 from recovery_kits.contract import Check, Kit, KitError, Unanswered
 from tests.aws_server import AwsServer, Rule
 from tests.aws_server.fixtures import KEY
-from tests.kits.route.harness import Agent
+from tests.kits.acting import Agent
 
 LIMIT_MS = 700  # the patience of one call: this process's garbage collector alone may take 0.4 s
 ACTION_S = 120.0  # an action that takes longer hangs

@@ -13,13 +13,12 @@ from recovery_kits.route53 import kit as route53
 from tests.aws_faults.bench import LIMIT_MS, Bench
 from tests.aws_server import AwsServer, World
 from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
+from tests.kits.acting import Agent, agent, agents
 from tests.kits.attachment.fixtures import zone
 from tests.kits.ebs.harness import Disk
 from tests.kits.elastic_ip.conftest import scene as elastic_ip_scene
 from tests.kits.eni.harness import Card
 from tests.kits.private_ip.conftest import scene as private_ip_scene
-from tests.kits.route.conftest import agent, agents
-from tests.kits.route.harness import Agent
 from tests.kits.route.harness import Node as RouteNode
 from tests.kits.route53.harness import Node as RecordNode
 from tests.kits.route53.harness import Zone as HostedZone

@@ -11,7 +11,7 @@ from typing import Any
 from moto.ec2.exceptions import RouteAlreadyExistsError
 from moto.ec2.models.route_tables import Route, RouteBackend
 
-from tests.aws_server import addresses, iam, route53, transit_gateway
+from tests.aws_server import addresses, iam, instances, route53, transit_gateway
 
 _moto_create_route = RouteBackend.create_route
 _moto_replace_route = RouteBackend.replace_route
@@ -25,7 +25,7 @@ def install() -> None:
     _patch(Route, "instance_id", property(_instance_id))
     _patch(Route, "network_interface_id", property(_network_interface_id))
     _patch(Route, "state", property(_state))
-    for module in (addresses, iam, route53, transit_gateway):
+    for module in (addresses, iam, instances, route53, transit_gateway):
         for owner, name, replacement in module.patches():
             _patch(owner, name, replacement)
 

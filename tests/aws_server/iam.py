@@ -6,6 +6,7 @@ Authorization Reference. Conditions aren't decided about here: moto takes each f
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from moto.route53.responses import Route53
 from moto.s3.exceptions import S3ClientError
 from moto.ses.responses import EmailResponse
 from moto.sns.responses import SNSResponse
+from moto.ssm.responses import SimpleSystemManagerResponse
 
 ALL = "*"
 EC2_TYPES = {  # request parameter -> resource type
@@ -47,6 +49,7 @@ def patches() -> Iterator[tuple[type, str, object]]:
     yield Route53, "_determine_resource", _route53
     yield SNSResponse, "_determine_resource", _sns
     yield EmailResponse, "_determine_resource", _ses
+    yield SimpleSystemManagerResponse, "_determine_resource", _ssm
     yield IAMRequestBase, "check_action_permitted", _check_each
     yield IAMRequestBase, "check_signature", _check_signature_of
 
@@ -129,3 +132,9 @@ def _ses(response: Any) -> str:
     source = response.querystring.get("Source")
     identity = f"arn:aws:ses:{response.region}:{response.current_account}:identity/"
     return f"{identity}{source[0]}" if source else ALL
+
+
+def _ssm(response: Any) -> str:
+    name = json.loads(response.body or "{}").get("Name", "")
+    start = f"arn:aws:ssm:{response.region}:{response.current_account}:parameter"
+    return f"{start}{name}" if name.startswith("/") else ALL

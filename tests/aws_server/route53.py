@@ -17,6 +17,8 @@ from moto.route53.models import HostedZoneIdentifier, RecordSet, Route53Backend
 from moto.route53.responses import Route53
 
 _make_record: Any = RecordSet  # abstract by its types, and yet what moto makes itself
+_moto_create_zone = Route53.create_hosted_zone
+_moto_get_zone = Route53.get_hosted_zone
 _moto_zone_id = HostedZoneIdentifier.generate
 _numbers = itertools.count(1)
 _asked: set[str] = set()  # ids of the changes that somebody has asked about
@@ -28,6 +30,8 @@ def patches() -> tuple[tuple[type, str, object], ...]:
         (Route53Backend, "change_resource_record_sets", _change_records),
         (Route53, "change_resource_record_sets", _answer_change),
         (Route53, "get_change", _get_change),
+        (Route53, "create_hosted_zone", _create_zone),
+        (Route53, "get_hosted_zone", _get_zone),
         (HostedZoneIdentifier, "generate", _zone_id),
     )
 
@@ -35,6 +39,23 @@ def patches() -> tuple[tuple[type, str, object], ...]:
 def _zone_id(zone: Any, *args: Any, **kwargs: Any) -> str:
     """AWS's begin with Z."""
     return f"Z{_moto_zone_id(zone, *args, **kwargs)[1:]}"
+
+
+def _create_zone(response: Any) -> Any:
+    """One that is made within a VPC is private, whether that is said or not."""
+    if response._get_param("VPC"):
+        response.params.setdefault("HostedZoneConfig", {})["PrivateZone"] = True
+    return _moto_create_zone(response)
+
+
+def _get_zone(response: Any) -> ActionResult:
+    """moto words the VPCs of a private zone in its own way."""
+    answer: Any = _moto_get_zone(response)
+    if vpcs := answer.result["VPCs"]:
+        answer.result["VPCs"] = [
+            {"VPCId": each["vpc_id"], "VPCRegion": each.get("vpc_region")} for each in vpcs
+        ]
+    return ActionResult(answer.result)
 
 
 def _answer_change(response: Any) -> ActionResult:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import cost, outages, route_flip, stress
+from tests.bench import cost, mirror, outages, route_flip, stress
 from tests.bench.figures import HEAD, Figure
 from tests.machines.machine import PROJECT
 
@@ -61,6 +61,7 @@ def _parts(*, quick: bool) -> dict[str, Callable[[], Iterator[Figure]]]:
         "memory": cost.memory_without_aws,
         "status": lambda: cost.status(times),
         "route-flip": lambda: route_flip.figures(times),
+        "mirror": lambda: mirror.figures(3 if quick else 7, 1 if quick else 2),
         "stress-balanced": lambda: stress.false_failovers("balanced", 60 if quick else 600),
         "stress-fast": lambda: stress.false_failovers("fast", 60 if quick else 600),
     }

@@ -12,28 +12,35 @@ HEAD = f"{'':58}{'n':>4}{'min':>9}{'median':>9}{'max':>9}{'budget':>9}"
 
 @dataclass(frozen=True)
 class Figure:
-    """One quantity, measured several times. It is over its budget if any of the values is."""
+    """One quantity, measured several times. Its budget holds if it does for all of the values."""
 
     what: str
-    unit: str  # "s", "MB" or "% of a core"
+    unit: str  # such as "s", "MB", "% of a core"; "of it" for a ratio
     values: tuple[float, ...]
     budget: float | None = None  # None: stated for comparison only
     where: str = ""  # where the time goes, in the middle case
+    at_least: bool = False  # the budget is the least that will do, not the most
 
     @property
     def over(self) -> bool:
         """Whether the budget doesn't hold."""
-        return self.budget is not None and max(self.values) > self.budget
+        if self.budget is None:
+            return False
+        return min(self.values) < self.budget if self.at_least else max(self.values) > self.budget
+
+    @property
+    def _missed(self) -> str:
+        return "UNDER" if self.at_least else "OVER"
 
     def line(self) -> str:
         """One line of the table, and a second one for where the time goes."""
-        digits = 3 if self.unit == "s" else 2 if self.unit.startswith("%") else 1
+        digits = 3 if self.unit in {"s", "of it"} else 2 if self.unit.startswith("%") else 1
         numbers = "".join(
             f"{value:9.{digits}f}" for value in (min(self.values), median(self.values), max(self.values))
         )
         budget, verdict = f"{'-':>9}", ""
         if self.budget is not None:
-            budget, verdict = f"{self.budget:9.{digits}f}", "OVER" if self.over else "ok"
+            budget, verdict = f"{self.budget:9.{digits}f}", self._missed if self.over else "ok"
         line = f"{self.what:58}{len(self.values):4}{numbers}{budget} {self.unit} {verdict}".rstrip()
         return f"{line}\n    {self.where}" if self.where else line
 

@@ -17,6 +17,12 @@ def test_a_budget_that_is_reached_exactly_holds() -> None:
     assert figure.line().endswith("ok")
 
 
+def test_a_ratio_below_the_least_that_will_do_is_under_it() -> None:
+    figure = Figure("mirror, of md", "of it", (0.96,), budget=0.97, at_least=True)
+    assert figure.over
+    assert figure.line().endswith("0.960    0.960    0.960    0.970 of it UNDER")
+
+
 def test_a_figure_without_a_budget_is_neither() -> None:
     figure = Figure("memory", "MB", (40.0,))
     assert not figure.over

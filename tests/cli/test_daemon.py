@@ -120,7 +120,7 @@ def test_a_signal_while_it_starts_ends_it_too(cluster: Loopback) -> None:
     ("harm", "why"),
     [
         ("node", "no node is called 'c' (there are: a, b); name this machine so, or say which one it is"),
-        ("no config", "/cluster.toml:0: can't be read: No such file or directory"),
+        ("no config", "/cluster.toml: isn't there: write it, or name another one"),
         ("no key", "/key: "),
         ("open key", "/key: has mode 0644; run `chmod 0400 "),
         ("bad key", "/key: key 1 is not 64 hex digits"),

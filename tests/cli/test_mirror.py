@@ -107,6 +107,10 @@ def test_kage_status_points_to_it(agent: FakeAgent, kage: Kage, capsys: pytest.C
     agent.then = [ALONE]
     assert kage("status") == 0
     assert f"  {TAG} goes on without db-02: see kage mirror status\n" in capsys.readouterr().out
+    agent.details = {"db-01": source(**COPYING), "db-02": target()}
+    assert kage("status") == 0
+    copying = f"  {TAG} on db-02: 43 % copied, 57.0 GiB left at 113 MiB/s, 9 min to go\n"
+    assert copying in capsys.readouterr().out
     for seen in (BOTH, BEHIND):
         agent.then = [seen]
         assert kage("status") == 0
@@ -121,6 +125,7 @@ def test_kage_status_points_to_it(agent: FakeAgent, kage: Kage, capsys: pytest.C
         (("resync", TAG, "db-02"), "resync", {"node": "db-02"}),
         (("full-resync", TAG, "db-02"), "full-resync", {"node": "db-02"}),
         (("verify", TAG), "verify", {}),
+        (("grow", TAG), "grow", {}),
         (("throttle", TAG, "50MB"), "throttle", {"bytes_per_s": "50000000"}),
         (("throttle", TAG, "0"), "throttle", {"bytes_per_s": "0"}),
     ],

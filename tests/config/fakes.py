@@ -33,6 +33,10 @@ class AddressKit:
         return True
 
     @classmethod
+    def may_lose(cls, parameters: Any) -> str:
+        return ""
+
+    @classmethod
     def can_recover(cls, parameters: Any) -> bool:
         return True
 
@@ -66,6 +70,10 @@ class ScriptKit:
     def can_check(cls, parameters: Any) -> bool:
         assert isinstance(parameters, ScriptParameters)
         return parameters.quick_check is not None
+
+    @classmethod
+    def may_lose(cls, parameters: Any) -> str:
+        return ""
 
     @classmethod
     def can_recover(cls, parameters: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The files that Kagemusha ships: the example cluster and the reference page."""
+"""The files that Kagemusha ships: the example cluster and each kit's example."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from agent.config.lines import find_lines
 from agent.config.resources import read_resource
 from agent.config.values import Problems
 from agent.core.ids import NodeId
-from recovery_kits.registry import kits
-from tests.config.write_reference import BUILT_IN, PAGE, current
+from recovery_kits.registry import BUILT_IN, kits
 
 ROOT = Path(__file__).parents[2]
 GAROON = ROOT / "examples" / "garoon" / "cluster.toml"
@@ -32,6 +31,15 @@ def test_the_example_cluster_loads() -> None:
     assert config.notes == ()
 
 
+def test_the_file_servers_example_loads() -> None:
+    config = load(ROOT / "examples" / "nfs" / "cluster.toml", kits())
+    (hierarchy,) = config.cluster.hierarchies
+    order = [resource.tag for resource in hierarchy.resources]
+    assert order == ["mirror-dir1", "fs-dir1", "nfs-dir1", "route-files", "ip-files"]
+    assert hierarchy.nodes == ("files-01", "files-02")
+    assert config.notes == ()
+
+
 @pytest.mark.parametrize("kind", BUILT_IN)
 def test_a_kits_example_is_right(kind: str) -> None:
     text = (ROOT / "recovery_kits" / kind.replace("-", "_") / "example.toml").read_text()
@@ -41,7 +49,3 @@ def test_a_kits_example_is_right(kind: str) -> None:
             where = ("hierarchy", name, "resource", tag)
             read_resource(tag, table, where, [NodeId("db-01"), NodeId("db-02")], kits(), problems)
     assert problems.sorted() == []
-
-
-def test_the_reference_page_is_what_the_code_reads() -> None:
-    assert PAGE.read_text() == current(), "run: python -m tests.config.write_reference"

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from tests.machines.client import Client, now_s
-from tests.machines.lab import HIERARCHY, ClusterLab
+from tests.machines.lab import ClusterLab
+from tests.machines.reference import HIERARCHY, ReferenceCluster
 
 CALM_S = 0.5  # how long the client must have been served before a measurement ends
 WITHIN_S = 20.0
@@ -20,11 +25,30 @@ _TOLD = {
     "in-service": "in service",
 }
 
+Cluster = ReferenceCluster[Any]
 Routes = dict[str, dict[str, str]]
 
 
 class DemoFailed(Exception):
     """Something didn't hold."""
+
+
+@dataclass(kw_only=True)
+class Measured:
+    """What a demo leaves in a file, and which of its limits were missed."""
+
+    missed: list[str] = field(default_factory=list)
+
+    def judge(self, what: str, measured_s: float, limit_s: float) -> None:
+        """Say what was measured; the story goes on where it is over its limit."""
+        say(f"{what}: {measured_s:.3f} s (at most {limit_s} s)")
+        if measured_s > limit_s:
+            self.missed.append(f"{what}: {measured_s:.3f} s is more than {limit_s} s")
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, seconds rounded to milliseconds."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in plain.items()}
 
 
 def step(text: str) -> None:
@@ -51,7 +75,7 @@ def measured(lab: ClusterLab, client: Client, since: float) -> float:
     return client.outage_s(since, calm)
 
 
-def is_fit(lab: ClusterLab, node: str) -> bool:
+def is_fit(lab: Cluster, node: str) -> bool:
     """Whether both nodes know that the node could take the hierarchy."""
     return all(lab.hierarchy(seen_by).nodes[node].eligible for seen_by in lab.nodes)
 
@@ -66,7 +90,7 @@ def fully_up(lab: ClusterLab, node: str) -> None:
     require(lab.in_service(node), f"{HIERARCHY} is not in service on {node}")
 
 
-def require_routes(lab: ClusterLab, routes: Routes, node: str) -> None:
+def require_routes(lab: Cluster, routes: Routes, node: str) -> None:
     """Both tables send the virtual address to that node."""
     wanted = lab.world.node(node).interfaces[0].id
     for table in lab.world.route_tables:
@@ -74,7 +98,7 @@ def require_routes(lab: ClusterLab, routes: Routes, node: str) -> None:
         require(target == wanted, f"{table} sends {lab.world.destination} to {target}, not {node}'s {wanted}")
 
 
-def show_routes(lab: ClusterLab, routes: Routes) -> None:
+def show_routes(lab: Cluster, routes: Routes) -> None:
     """Where each table sends it."""
     owners = {eni.id: f"{node.name} {eni.device}" for node in lab.world.nodes for eni in node.interfaces}
     for table in lab.world.route_tables:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
-
-import msgspec
 
 from agent.api.reports import TimelineReport
 from tests.demo import partition
 from tests.demo.stage import (
     WITHIN_S,
+    Measured,
     Routes,
     fully_up,
     is_fit,
@@ -29,8 +27,8 @@ SWITCHOVER_LIMIT_S = 0.3
 PARTED_LIMIT_S = 0.3  # nothing moves: what remains is how long a busy machine makes a client wait
 
 
-@dataclass
-class Figures:
+@dataclass(kw_only=True)
+class Figures(Measured):
     """What build/demo.json holds."""
 
     failover_outage_s: float = 0.0
@@ -45,19 +43,6 @@ class Figures:
     cut_harmless_s: float = 0.0  # after the cut
     cut_story: list[str] = field(default_factory=list)
     cut_timeline: TimelineReport | None = None
-
-    missed: list[str] = field(default_factory=list)  # which limits
-
-    def judge(self, what: str, measured_s: float, limit_s: float) -> None:
-        """Say what was measured; the story goes on where it is over its limit."""
-        say(f"{what}: {measured_s:.3f} s (at most {limit_s} s)")
-        if measured_s > limit_s:
-            self.missed.append(f"{what}: {measured_s:.3f} s is more than {limit_s} s")
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, seconds rounded to milliseconds."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {name: round(value, 3) if isinstance(value, float) else value for name, value in plain.items()}
 
 
 def tell(lab: ClusterLab, figures: Figures) -> None:

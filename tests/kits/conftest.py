@@ -8,7 +8,20 @@ import pytest
 
 from agent.runtime.process import Runner
 from recovery_kits import patience
+from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
+from tests.kits.acting import agent, agents, hasty, read_timeout_ms
 from tests.kits.fakes import Table
+
+__all__ = [
+    "agent",
+    "agents",
+    "aws_process",
+    "aws_server",
+    "hasty",
+    "only_loopback",
+    "read_timeout_ms",
+    "world",
+]
 
 
 @pytest.fixture(autouse=True)

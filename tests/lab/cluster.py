@@ -29,6 +29,7 @@ API_LIMIT_S = 20.0
 SETTINGS: Settings = {
     "cluster.preset": "conservative",
     "cluster.startup_grace": "120s",
+    "self_fence": None,  # a guest has a kernel of its own: as in production
     **{f"{RESOURCE}.{tag}.check_interval": "10s" for tag in ("cyde_5_0", "cyss_cbgrn")},
 }
 FOLDERS = ("DIR1", "etc", "state")  # of /mnt/disk, as every node has them

@@ -41,6 +41,12 @@ class Spawned:
         """Whether it still runs."""
         return not self._ended.is_set()
 
+    @property
+    def said(self) -> str:
+        """What it has printed, whole lines only."""
+        text = self.log.read_text()
+        return text[: text.rfind("\n") + 1]
+
     def send(self, number: signal.Signals) -> None:
         """Send the program a signal; none if it has ended."""
         if self.running:
@@ -75,10 +81,19 @@ class Spawned:
 class Guest:
     """One guest, off until `boot`."""
 
-    def __init__(self, name: str, vpc: Machine, directory: Path, disk_mb: int) -> None:
-        """Its disks and sockets lie in `directory`, named after it; both disks are new."""
+    def __init__(
+        self, name: str, vpc: Machine, directory: Path, disk_mb: int, root: Path | None = None
+    ) -> None:
+        """Its disks and sockets lie in `directory`, named after it; both disks are new.
+
+        With `root`, an image, its first disk begins as a copy of that and is its root.
+        """
         self.name, self.logs = name, vpc.logs
         self._vpc, self._directory = vpc, directory
+        self._own_root = root is not None
+        if root is not None:
+            copy = ("cp", "--sparse=always", str(root), str(directory / f"{name}.data.img"))
+            subprocess.run(copy, check=True, timeout=60)
         self.data = Disk(directory / f"{name}.data.img", disk_mb)
         self.state = Disk(directory / f"{name}.state.img", STATE_MB)
         subprocess.run(["mke2fs", "-q", "-t", "ext4", str(self.state.image)], check=True, timeout=60)
@@ -88,6 +103,11 @@ class Guest:
         self._root: Process | None = None  # virtiofsd
         self._channel: Channel | None = None
         self._monitor: qemu.Monitor | None = None
+
+    @property
+    def console(self) -> Path:
+        """What its kernel has said since it booted."""
+        return self.logs / f"{self.name}.console.log"
 
     # Power
 
@@ -108,7 +128,7 @@ class Guest:
         sockets.root.unlink(missing_ok=True)
         self._root = self._vpc.spawn(*qemu.virtiofsd_argv(sockets.root), log=f"{self.name}.virtiofsd.log")
         wait_until(sockets.root.exists, 20, f"{self.name}: virtiofsd listens")
-        argv = qemu.qemu_argv(self.name, sockets, cards, self.logs / f"{self.name}.console.log")
+        argv = qemu.qemu_argv(self.name, sockets, cards, self.console, own_root=self._own_root)
         with listen(sockets.control) as control, listen(sockets.monitor) as monitor:
             self._qemu = self._vpc.spawn(*argv, log=f"{self.name}.qemu.log")
             self._channel = Channel(self.name, control, self._on_message)
@@ -143,6 +163,10 @@ class Guest:
     def power_off(self) -> None:
         """Cut the power."""
         self.power_cut()
+
+    def everything(self) -> list[int]:
+        """The host's numbers of its processes: none. Its QEMU is one of the VPC's."""
+        return []
 
     def restart(self) -> None:
         """Have the kernel restart at once, without writing anything down first; returns when it is off."""

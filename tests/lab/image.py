@@ -13,7 +13,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab.initramfs import initramfs
@@ -62,11 +63,18 @@ def why_not() -> str:
     return f"the VM lab needs {', '.join(missing)}: run requirements/bootstrap.sh" if missing else ""
 
 
-def build() -> None:
-    """Make everything, unless it is there; one at a time."""
+@contextmanager
+def building() -> Iterator[None]:
+    """Alone with BUILD."""
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build() -> None:
+    """Make everything, unless it is there; one at a time."""
+    with building():
         if _is_fresh():
             return
         packages, tree = BUILD / "packages", BUILD / "tree"
@@ -135,14 +143,13 @@ def _wanted() -> str:
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
-def main(_arguments: Sequence[str]) -> int:
-    """Build; a machine that can't run guests is told so, and isn't an error."""
-    if why := why_not():
-        print(f"lab: {why}; its tests will be skipped", file=sys.stderr)
-        return 0
-    build()
-    return 0
+def build_if_possible(why_not: str, build: Callable[[], None]) -> None:
+    """A machine that can't is told so, and isn't an error."""
+    if why_not:
+        print(f"lab: {why_not}; its tests will be skipped", file=sys.stderr)
+    else:
+        build()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    build_if_possible(why_not(), build)

@@ -1,7 +1,8 @@
 #!/bin/busybox sh
 # A guest's first process. Its root: the host's tree by virtiofs, over it the image of packages, both read
 # only, and over those a tmpfs. /mnt/disk is its own second disk, which outlives a power cut.
-# On the kernel's command line: lab.name=HOSTNAME lab.project=FOLDER
+# On the kernel's command line: lab.name=HOSTNAME lab.project=FOLDER; lab.root=own: instead of all that, the
+# first disk is the root, and what is installed there is the first process.
 /bin/busybox --install -s /bin
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc
@@ -10,6 +11,7 @@ for word in $(cat /proc/cmdline); do
     case $word in
     lab.name=*) name=${word#*=} ;;
     lab.project=*) project=${word#*=} ;;
+    lab.root=*) root=${word#*=} ;;
     esac
 done
 for module in virtio_pci virtio_console virtiofs overlay virtio_blk virtio_net; do modprobe $module; done
@@ -19,6 +21,15 @@ disk() { # the device with that serial number
         [ "$(cat "$block/serial")" != "$1" ] || echo "/dev/${block##*/}"
     done
 }
+
+if [ "$root" = own ]; then
+    mount -t ext4 "$(disk data)" /new || poweroff -f
+    echo "$name" >/new/etc/hostname
+    echo "127.0.0.1 localhost $name" >/new/etc/hosts
+    echo "$name" | md5sum | cut -c 1-32 >/new/etc/machine-id
+    for each in dev proc sys; do mount --move /$each /new/$each; done
+    exec switch_root /new /sbin/init
+fi
 
 mount -t virtiofs -o ro host /ro
 mount -t ext4 -o ro "$(disk tools)" /tools

@@ -52,7 +52,10 @@ def cards(network: Network, node: str) -> tuple[Card, ...]:
 class VmLab(Lifetime):
     """Guests and their network. Use it as a context manager; raises image.NotBuilt."""
 
-    def __init__(self, nodes: tuple[str, ...] = NODES, disk_mb: int = DISK_MB) -> None:
+    def __init__(
+        self, nodes: tuple[str, ...] = NODES, disk_mb: int = DISK_MB, root: Path | None = None
+    ) -> None:
+        """With `root`, an image, the nodes have one of their own, as `Guest` says."""
         image.require()
         self.nodes = nodes
         self.directory = Path(tempfile.mkdtemp(prefix="kage-vm-lab-"))
@@ -60,14 +63,14 @@ class VmLab(Lifetime):
         self.vpc = Machine("vpc", self.logs)
         self.guests: dict[str, Guest] = {}
         self.network: Network
-        self._disk_mb = disk_mb
+        self._disk_mb, self._root = disk_mb, root
         self._cards: dict[str, tuple[Card, ...]] = {}
 
     def _build(self) -> None:
         self.vpc.boot()
         self.network = Network(self.vpc, ())
         for name in self.nodes:
-            self.guests[name] = Guest(name, self.vpc, self.directory, self._disk_mb)
+            self.guests[name] = Guest(name, self.vpc, self.directory, self._disk_mb, self._root)
             self.network.add(name, devices(name))
             self._cards[name] = cards(self.network, name)
 

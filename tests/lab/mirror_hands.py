@@ -1,30 +1,32 @@
 """A mirror's kit in a guest, without an agent: `python -m tests.lab.mirror_hands JSON`.
 
-JSON is {"node": …, "parameters": {…}, "dead_after_ms": …}. It answers requests over HTTP on SOCKET, with a
-JSON body: {"do": "restore"} and the kit's other actions, {"do": "attend"}, {"do": "stand_by"} and {"do":
+JSON is {"node": …, "parameters": {…}, "dead_after_ms": …}. It answers requests (`tests.lab.hands`):
+{"do": "restore"} and the kit's other actions, {"do": "attend"}, {"do": "stand_by"} and {"do":
 "idle"} for the duty from then on, {"do": "control", "verb": …, "arguments": {…}}, {"do": "details"},
 {"do": "voters", "open": false, "in_sync": […]}: what the voters do from then on; their answer tells what
-they were asked. A KitError is {"error": …}.
+they were asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import json
 import sys
 import time
+import traceback
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from agent.runtime.process import Runner
-from recovery_kits.contract import KitError, Site, Tools
+from recovery_kits.contract import Site, Tools
 from recovery_kits.mirror import MirrorKit
 from recovery_kits.mirror.parameters import MirrorParameters
+from tests.lab.hands import serve
 from tests.lab.lab import ADDRESSES
 
-SOCKET = "/run/kagemusha/hands.sock"
 CLUSTER, TAG = "lab", "mirror-dir1"
 
 
@@ -69,6 +71,7 @@ class Hands:
             aws=None,  # type: ignore[arg-type]
             replicas=self.voters,
             site=site,
+            secrets=lambda purpose: (hashlib.sha256(purpose.encode()).digest(),),
             log=lambda line: print(f"{time.monotonic():.2f} {line}", flush=True),
         )
         self.kit = MirrorKit(MirrorParameters(**{**parameters, "disk": Path(parameters["disk"])}), tools)
@@ -108,7 +111,7 @@ class Hands:
 
     def _ended(self, duty: asyncio.Task[None]) -> None:
         if not duty.cancelled() and (error := duty.exception()) is not None:
-            self._broken = f"{type(error).__name__}: {error}"
+            self._broken = "".join(traceback.format_exception(error))
             print("the duty broke:", file=sys.stderr)
             sys.excepthook(type(error), error, error.__traceback__)
 
@@ -122,30 +125,5 @@ class Hands:
         return {"asked": self.voters.asked, "in_sync": self.voters.listed}
 
 
-async def answer(hands: Hands, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One request."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-    length = int(head.partition("content-length:")[2].split("\r\n")[0])
-    request = json.loads(await reader.readexactly(length))
-    try:
-        body = json.dumps({"answer": await hands.do(request)})
-    except KitError as error:
-        body = json.dumps({"error": error.reason})
-    writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}".encode())
-    await writer.drain()
-    writer.close()
-
-
-async def main(settings: dict[str, Any]) -> None:
-    """Serve until the machine, or a signal, ends it."""
-    hands = Hands(**settings)
-    server = await asyncio.start_unix_server(lambda r, w: answer(hands, r, w), SOCKET)
-    print("ready", flush=True)
-    async with server:
-        await server.serve_forever()
-
-
 if __name__ == "__main__":
-    Path(SOCKET).parent.mkdir(parents=True, exist_ok=True)
-    Path(SOCKET).unlink(missing_ok=True)
-    asyncio.run(main(json.loads(sys.argv[1])))
+    asyncio.run(serve(Hands(**json.loads(sys.argv[1])).do))

@@ -1,4 +1,4 @@
-"""A mirror between two guests, each with a kit and no agent: what the mirror's tests do with it."""
+"""A mirror between guests, each with a kit and no agent: what the mirror's tests do with it."""
 
 from __future__ import annotations
 
@@ -8,47 +8,45 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from recovery_kits.mirror.leg import Leg, read_leg
 from tests.lab.disk import Keep, everything
 from tests.lab.guest import Spawned
+from tests.lab.hands import SOCKET
 from tests.lab.lab import VmLab
-from tests.lab.mirror_hands import SOCKET
+from tests.lab.writes import LIMIT_S, Writes, writing
 from tests.machines.machine import PROJECT, wait_until
 
 DEAD_AFTER_MS = 10_000  # the guests are slow; what is promised is counted in this
-LIMIT_S = 180.0  # the guests are emulated, and what else runs beside them isn't known
-MOUNT = "/mnt/DIR1"
+SERVING = ("mirror/listener.py", "^nbdkit -s|/nbdkit -s")  # a leg's listener, and its client's server
 _BLOCK = 1 << 20
-_WRITER = """
-import os, sys, time
-file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
-number = 0
-while True:
-    began = time.monotonic()
-    os.pwrite(file, b"%016d" % number * 256, number % 1000 * 4096)
-    os.fdatasync(file)
-    number += 1
-    print(number, round(time.monotonic() - began, 2), flush=True)
-    time.sleep(0.05)
-"""
+_DM = "DM_DISABLE_UDEV=1 dmsetup"  # it makes its device nodes itself
 
 
 class MirrorLab:
-    """Two guests with hands (`tests.lab.mirror_hands`)."""
+    """Guests with hands (`tests.lab.mirror_hands`)."""
 
-    def __init__(self, lab: VmLab) -> None:
-        self.lab = lab
+    def __init__(
+        self, lab: VmLab, disk: str = "/dev/vda", leg_mb: int | None = None, **parameters: Any
+    ) -> None:
+        """`parameters` are the kit's beside the disk.
+
+        With `leg_mb` there is /dev/dm-0, that much of the node's disk at first: it can `enlarge`.
+        """
+        self.lab, self.parameters = lab, {"disk": disk, "name": "dir1", **parameters}
+        self._leg_mb = leg_mb
         self.hands: dict[str, Spawned] = {}
 
     def start_hands(self, node: str) -> None:
         """Start them; the module of softdog and the like are no part of it."""
+        if self._leg_mb is not None:
+            self.lab.guests[node].shell(f"modprobe dm-mod; {_DM} info leg || {_DM} create leg {self._table}")
         settings = {
             "node": node,
-            "parameters": {"disk": "/dev/vda", "name": "dir1"},
+            "parameters": self.parameters,
             "dead_after_ms": DEAD_AFTER_MS,
             "nodes": list(self.lab.nodes),
         }
@@ -57,13 +55,40 @@ class MirrorLab:
         hands = self.lab.guests[node].spawn(
             *argv, log=f"{node}.hands.{number}", env={"PYTHONPATH": str(PROJECT)}
         )
-        wait_until(lambda: "ready" in said(hands), LIMIT_S, f"{node}'s hands are ready")
+        wait_until(lambda: "ready" in hands.said, LIMIT_S, f"{node}'s hands are ready")
         self.hands[node] = hands
+
+    @property
+    def _table(self) -> str:
+        return f"--table '0 {(self._leg_mb or 0) << 11} linear /dev/vda 0'"
+
+    def enlarge(self, leg_mb: int) -> None:
+        """Every node's leg, in use or not."""
+        self._leg_mb = leg_mb
+        for node in self.lab.nodes:
+            self.lab.guests[node].shell(f"{_DM} reload leg {self._table}; {_DM} resume leg")
 
     def kill_hands(self, node: str) -> None:
         """As a killed agent: nothing of what it began is ended."""
         self.hands[node].send(signal.SIGKILL)
         self.hands[node].wait(LIMIT_S)
+
+    def kill_serving(self, node: str) -> None:
+        """The same, and its leg's server is killed as well; the kernel goes on."""
+        self.kill_hands(node)
+        for program in SERVING:
+            self.lab.guests[node].run("pkill", "-KILL", "-f", program, check=False)
+
+    def in_use(self) -> dict[str, list[int]]:
+        """For each node: how many nbd devices it has, how many are connected, and what serves its leg."""
+        devices = "ls -d /sys/block/nbd* 2>/dev/null | wc -l; ls /sys/block/nbd*/pid 2>/dev/null | wc -l"
+        return {
+            node: [
+                *(int(each) for each in guest.shell(devices).split()),
+                *(int(guest.run("pgrep", "-fc", each, check=False)) for each in SERVING),
+            ]
+            for node, guest in self.lab.guests.items()
+        }
 
     def ask(self, node: str, do: str, **what: Any) -> Any:
         """What the hands answer; an error of the kit is an AssertionError."""
@@ -94,17 +119,19 @@ class MirrorLab:
         job: dict[str, Any] = self.ask(node, "details")["job"]
         return job
 
-    def leg(self, source: str) -> dict[str, Any]:
-        """The other node's leg, as the source tells it."""
+    def leg(self, source: str, node: str | None = None) -> dict[str, Any]:
+        """A node's leg, as the source tells it; of two nodes the other's."""
         details = self.ask(source, "details")
         assert not details["broken"], details["broken"]
-        legs: list[dict[str, Any]] = details["legs"]
-        return legs[0] if legs else {"state": "not looked at yet"}  # the duty has just begun
+        legs: dict[str, dict[str, Any]] = {leg["node"]: leg for leg in details["legs"]}
+        not_yet: dict[str, Any] = {"state": "not looked at yet"}  # the duty has just begun
+        return legs.get(node or next(iter(legs), ""), not_yet)
 
-    def wait_leg(self, source: str, *states: str) -> dict[str, Any]:
+    def wait_leg(self, source: str, *states: str, node: str | None = None) -> dict[str, Any]:
         """Until the leg is in one of these states; what is told of it then."""
-        wait_until(lambda: self.leg(source)["state"] in states, LIMIT_S, f"the leg is {' or '.join(states)}")
-        return self.leg(source)
+        what = f"the leg of {node or 'the other node'} is {' or '.join(states)}"
+        wait_until(lambda: self.leg(source, node)["state"] in states, LIMIT_S, what)
+        return self.leg(source, node)
 
     def promote(self, node: str, *, in_sync: tuple[str, ...]) -> None:
         """Bring the mirror in service, where the voters know these copies as whole."""
@@ -127,52 +154,15 @@ class MirrorLab:
         self.start_hands(node)
         self.ask(node, "stand_by")
 
-    @contextmanager
-    def writing(self, node: str) -> Iterator[Writes]:
-        """Somebody writes on the mounted mirror, and syncs, all the time."""
-        guest = self.lab.guests[node]
-        number = len(list(guest.logs.glob("writes.*")))
-        argv = (sys.executable, "-I", "-S", "-c", _WRITER, f"{MOUNT}/writes")
-        writes = Writes(guest.spawn(*argv, log=f"writes.{number}"))
-        try:
-            writes.go_on()
-            yield writes
-            assert writes.process.running, "a write failed"
-        finally:
-            if guest.on:
-                writes.process.stop()
-
-
-class Writes:
-    """What a writer has said."""
-
-    def __init__(self, process: Spawned) -> None:
-        self.process = process
-
-    def count(self) -> int:
-        """How many writes were answered."""
-        return len(said(self.process).splitlines())
-
-    def longest_s(self) -> float:
-        """How long a write took at most."""
-        return max(float(line.split()[1]) for line in said(self.process).splitlines())
-
-    def go_on(self) -> None:
-        """Return once some more are answered."""
-        until = self.count() + 5
-        wait_until(lambda: self.count() >= until, LIMIT_S, "writes go on")
-
-
-def said(program: Spawned) -> str:
-    """What a program has printed, whole lines only."""
-    text = program.log.read_text() if program.log.exists() else ""
-    return text[: text.rfind("\n") + 1]
+    def writing(self, node: str, name: str = "writes") -> AbstractContextManager[Writes]:
+        """Somebody writes a file on the mounted mirror, and syncs, all the time; or until power is cut."""
+        return writing(self.lab.guests[node], name)
 
 
 def differences(lab: VmLab) -> int:
     """How many MiB of the mirrored data differ between the nodes' disks; the guests are off."""
-    first, second = (_data(lab.disk(node)) for node in lab.nodes)
-    return sum(a != b for a, b in zip(first, second, strict=True))
+    legs = (_data(lab.disk(node)) for node in lab.nodes)
+    return sum(len(set(blocks)) > 1 for blocks in zip(*legs, strict=True))
 
 
 def events(lab: VmLab, node: str) -> int:
@@ -180,14 +170,19 @@ def events(lab: VmLab, node: str) -> int:
     return _leg(lab.disk(node)).superblock.events
 
 
-def cleared(lab: VmLab) -> int:
-    """The event at which bits were cleared last, as far as every node's leg tells.
+def settled(lab: VmLab, since_event: int, most_bytes: int) -> bool:
+    """Whether every node's leg tells that at most this much may differ, and that it knew of all legs by then.
 
-    md writes it down some seconds after a write. A leg that takes over before is behind, and what the other
-    one lacks can't be told from its bitmap.
+    md writes both down some seconds after the last write. A leg that takes over before is behind: what the
+    others lack can't be told from its bitmap, or the bits of the first copy are still set in it.
     """
     found = [_leg(lab.disk(node)).bitmap for node in lab.nodes]
-    return min(bitmap.header.events_cleared if bitmap is not None else 0 for bitmap in found)
+    return all(
+        bitmap is not None
+        and bitmap.header.events_cleared >= since_event
+        and len(bitmap.dirty) * bitmap.header.chunk_bytes <= most_bytes
+        for bitmap in found
+    )
 
 
 def _leg(image: Path) -> Leg:

@@ -49,14 +49,16 @@ def virtiofsd_argv(path: Path) -> tuple[str, ...]:
     )
 
 
-def qemu_argv(name: str, sockets: Sockets, cards: tuple[Card, ...], console: Path) -> tuple[str, ...]:
-    """A guest that ends, rather than starts anew, when its kernel reboots."""
+def qemu_argv(
+    name: str, sockets: Sockets, cards: tuple[Card, ...], console: Path, *, own_root: bool
+) -> tuple[str, ...]:
+    """A guest that ends, rather than starts anew, when its kernel reboots; its root as `init.sh` says."""
     return (
         *("qemu-system-x86_64", "-name", name, "-nodefaults", "-no-user-config", "-display", "none"),
         *("-M", "q35,accel=tcg,memory-backend=memory", "-cpu", "max", "-m", str(MEMORY_MB), "-no-reboot"),
         *("-object", f"memory-backend-memfd,id=memory,size={MEMORY_MB}M,share=on"),
         *("-kernel", str(image.KERNEL), "-initrd", str(image.INITRAMFS)),
-        *("-append", _kernel_options(name), "-serial", f"file:{console}"),
+        *("-append", _kernel_options(name, own_root), "-serial", f"file:{console}"),
         *("-chardev", f"socket,id=root,path={sockets.root}"),
         *("-device", "vhost-user-fs-pci,chardev=root,tag=host,queue-size=256"),
         *("-chardev", f"socket,id=control,path={sockets.control}"),
@@ -68,10 +70,12 @@ def qemu_argv(name: str, sockets: Sockets, cards: tuple[Card, ...], console: Pat
     )
 
 
-def _kernel_options(name: str) -> str:
+def _kernel_options(name: str, own_root: bool) -> str:
+    root = "own" if own_root else "host"
     quick = "quiet mitigations=off nokaslr random.trust_cpu=on tsc=reliable"
     starved = "no_timer_check"  # a host with too much to do isn't a broken timer, which the kernel panics at
-    return f"console=ttyS0 panic=1 {quick} {starved} lab.name={name} lab.project={PROJECT}"
+    lab = f"lab.name={name} lab.project={PROJECT} lab.root={root}"
+    return f"console=ttyS0 panic=1 {quick} {starved} {lab}"
 
 
 def _card(card: Card) -> tuple[str, ...]:

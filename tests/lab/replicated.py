@@ -7,58 +7,76 @@ read from the mounted filesystem, disks compared from the host while their guest
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
-from agent.api.mirrors import MirrorReport
+from agent.api.mirrors import MirrorReport, ResyncDetails
 from tests.lab.cluster import VmCluster
-from tests.machines.machine import wait_until
+from tests.lab.creating import create
 from tests.machines.records import Records, missing
-from tests.machines.reference import CLIENTS, NODES, PORT, RESOURCE, VIRTUAL_ADDRESS
+from tests.machines.reference import CLIENTS, HIERARCHY, NODES, PORT, RESOURCE, VIRTUAL_ADDRESS
 from tests.machines.settings import Settings
 
 TAG, DATA = "mirror-dir1", "/mnt/DIR1/cyde.data"
+ORDER = (TAG, "fs-dir1", "cyde_5_0", "cyss_cbgrn", "route-vip", "ip-vip")  # children first
 WITHIN_S = 300.0  # a minute where nothing else runs
 CHUNK_BYTES = 65_536
 _SUPERBLOCK_AT, _DATA_OFFSET_AT, _SIZE_AT = 4_096, 128, 80  # md's version 1.2; sectors of 512 bytes
+RESYNC_LIMIT = 6_000_000  # bytes/s; a kernel that copies as fast as it can starves an emulated machine
 SETTINGS: Settings = {
     f"{RESOURCE}.fs-dir1.device": "/dev/md/dir1",
-    f"{RESOURCE}.fs-dir1.type": "ext4",  # xfs wants 300 MB, and those copied would take minutes here
     f"{RESOURCE}.fs-dir1.options": "defaults",
     f"{RESOURCE}.fs-dir1.depends_on": (TAG,),
     f"{RESOURCE}.{TAG}": {
         "kit": "mirror",
         "disk": "/dev/vda",
         "name": "dir1",
-        "resync_limit": 6_000_000,  # a kernel that copies as fast as it can starves an emulated machine
+        "resync_limit": RESYNC_LIMIT,
     },
 }
-DISK_MB = 96
+DISK_MB = {"ext4": 96, "xfs": 320}  # xfs wants 300 MB, and those copied take minutes here
 
 
 class Replicated(VmCluster):
     """Two guests with agents; `begin` puts the data on the mirror."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        super().__init__({**SETTINGS, **(settings or {})}, DISK_MB)
+    def __init__(self, settings: Settings | None = None, filesystem: str = "ext4") -> None:
+        self.filesystem = filesystem
+        own: Settings = {**SETTINGS, f"{RESOURCE}.fs-dir1.type": filesystem}
+        super().__init__({**own, **(settings or {})}, DISK_MB[filesystem])
 
     def begin(self, first: str = NODES[0]) -> None:
         """From empty disks to a service whose data both nodes have."""
         self.start()
-        self.wait_until(lambda: self._connected(first), WITHIN_S, "the nodes hear each other")
+        self.wait_connected(first)
         self.create(first)
         self.wait_in_service(first, WITHIN_S)
         self.wait_whole(first)
 
+    def wait_connected(self, node: str) -> None:
+        """Until it hears the other one."""
+        self.wait_until(lambda: self._connected(node), WITHIN_S, "the nodes hear each other")
+
     def create(self, first: str) -> None:
-        """What `kage mirror create` does, asked of the API: the command itself takes a while in a guest."""
-        api = self.api(first)
-        made = {"node": first, "mkfs": "ext4"}
-        self.wait_until(lambda: api.ask_mirror(TAG, "create", made).accepted, WITHIN_S, "it may be created")
-        self.wait_until(lambda: self._created(first), WITHIN_S, "the filesystem is made")
-        # Refused as long as it finds out what runs there.
-        self.wait_until(
-            lambda: api.ask_mirror(TAG, "begin", {"node": first}).accepted, WITHIN_S, "it may begin"
-        )
+        """The mirror's first copy, with a filesystem on it."""
+        create(self.api(first), TAG, first, self.filesystem, self._wait)
+
+    def switch_over(self, node: str) -> None:
+        """Move the hierarchy there, as an operator does; returns once it is in service."""
+        self.wait_until(lambda: self.hierarchy(node).nodes[node].eligible, WITHIN_S, f"{node} may run it")
+        answer = self.api(node).bring_in_service(HIERARCHY, node)
+        assert answer.accepted, answer
+        self.wait_in_service(node, WITHIN_S)
+
+    def restored(self, node: str) -> list[str]:
+        """What the node restored when it brought the hierarchy in service last, in this order."""
+        steps = self.timelines(node, limit=1)[0].steps
+        return [step.name.removeprefix("restore ") for step in steps if step.name.startswith("restore ")]
+
+    def removed(self, node: str) -> list[str]:
+        """What the node removed last, in this order."""
+        ended = [each.tag for each in self.events(node, "action-finished") if each.action == "remove"]
+        return [tag for tag in ended[-len(ORDER) :] if tag is not None]
 
     def mirror(self, node: str) -> MirrorReport:
         """The mirror as a node sees it."""
@@ -76,16 +94,34 @@ class Replicated(VmCluster):
         assert owner is not None
         return owner
 
+    def last_resync(self, source: str, target: str) -> ResyncDetails:
+        """How the target got its copy, as the source tells it."""
+        leg = self.mirror(source).leg(target)
+        assert leg is not None
+        assert leg.last_resync is not None
+        return leg.last_resync
+
+    def disk_bytes(self, node: str) -> int:
+        """The size of a node's copy with all that belongs to it."""
+        return self.machines[node].data.image.stat().st_size
+
     def start_records(self) -> Records:
         """Begin to write numbered records through the virtual address; returns once some were stored."""
         records = Records(self.vpc, VIRTUAL_ADDRESS, PORT, CLIENTS[0])
-        wait_until(lambda: len(records.acknowledged()) > 3, WITHIN_S, "records are acknowledged")
+        records.wait_more(3, WITHIN_S)
         return records
 
     def missing(self, records: Records, node: str) -> list[int]:
         """Acknowledged records that the data on the owner lacks: must be none."""
         acknowledged = records.acknowledged()
         return missing(acknowledged, self.machines[node].read(DATA))
+
+    def end(self, owner: str) -> None:
+        """Take it out of service and cut all power, so that the disks can be compared."""
+        assert self.api(owner).take_out_of_service(HIERARCHY).accepted
+        self.wait_until(lambda: self.hierarchy(owner).owner is None, WITHIN_S, "it is out of service")
+        for node in NODES:
+            self.power_off(node)
 
     def differing_chunks(self) -> list[int]:
         """Where the disks of both nodes differ, md's own areas left out; both guests must be off."""
@@ -102,11 +138,8 @@ class Replicated(VmCluster):
                     found.append(number)
         return found
 
-    def _created(self, node: str) -> bool:
-        details = self.mirror(node).nodes[node].details
-        job = details.job if details is not None else None
-        assert job is None or job.state != "failed", job
-        return job is not None and job.state == "done"
+    def _wait(self, condition: Callable[[], object], what: str) -> None:
+        self.wait_until(condition, WITHIN_S, what)
 
     def _connected(self, node: str) -> bool:
         return all(each.standing in {"self", "alive"} for each in self.status(node).nodes)

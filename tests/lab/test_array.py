@@ -36,7 +36,7 @@ class Node:
         wanted = json.dumps({"device": ARRAY, "disk": "/dev/loop1", "calls": plain})
         argv = (sys.executable, "-m", "tests.lab.array_hands", wanted)
         done = json.loads(self.guest.run(*argv, env={"PYTHONPATH": str(PROJECT)}, within_s=LIMIT_S))
-        print(", ".join(f"{each['verb']} {each['s']} s" for each in done))
+        print(", ".join(f"{each['verb']} {each['s']} s {each.get('error', '')}".strip() for each in done))
         return [each["answer"] if "answer" in each else {"error": each["error"]} for each in done]
 
     def last(self, *calls: Call) -> Any:

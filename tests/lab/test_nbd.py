@@ -45,12 +45,8 @@ class Hand:
         """Listens for dead links from now on."""
         argv = (sys.executable, "-m", "tests.lab.link_hands", "watch")
         watching = self.guest.spawn(*argv, log=log, env={"PYTHONPATH": str(PROJECT)})
-        wait_until(lambda: "listening" in said(watching), LIMIT_S, "it listens for dead links")
+        wait_until(lambda: "listening" in watching.said, LIMIT_S, "it listens for dead links")
         return watching
-
-
-def said(program: Spawned) -> str:
-    return program.log.read_text() if program.log.exists() else ""
 
 
 @pytest.fixture
@@ -124,10 +120,10 @@ def test_a_cut_link_is_told_dead_and_the_write_goes_on_over_the_other_network(
         early = source.do("reconfigure", index=index, **by(1))
         assert early["errno"] == errno.EALREADY, "nothing waits, so the kernel doesn't know yet"
         writing = write(source, index, "b")
-        wait_until(lambda: f"dead {index}" in said(watching), LIMIT_S, "the link is told dead")
+        wait_until(lambda: f"dead {index}" in watching.said, LIMIT_S, "the link is told dead")
         assert writing.running
         assert source.do("reconfigure", index=index, **by(1)) is None
-        assert writing.wait(LIMIT_S) == 0, said(writing)
+        assert writing.wait(LIMIT_S) == 0, writing.said
         assert leg_holds(target, "b")
         watching.stop()
 
@@ -137,10 +133,10 @@ def test_a_server_that_was_killed_is_started_again_and_the_write_goes_on(source:
         watching = source.watch("killed.log")
         target.guest.run("pkill", "-KILL", "-f", "mirror/listener.py")
         assert target.do("serve", **LEG) is None
-        wait_until(lambda: f"dead {index}" in said(watching), LIMIT_S, "the link is told dead")
+        wait_until(lambda: f"dead {index}" in watching.said, LIMIT_S, "the link is told dead")
         writing = write(source, index, "c")
         assert source.do("reconfigure", index=index, **by(0)) is None
-        assert writing.wait(LIMIT_S) == 0, said(writing)
+        assert writing.wait(LIMIT_S) == 0, writing.said
         assert leg_holds(target, "c")
         watching.stop()
 
@@ -158,8 +154,8 @@ def test_a_write_that_the_target_s_disk_fails_is_answered_with_an_error(
             assert writing.wait(LIMIT_S) == 0
         finally:
             lab.guests[TARGET].data.trouble(Trouble.NONE)
-        assert said(writing).count("Input/output error") == 8
-        assert "answered" not in said(writing)
+        assert writing.said.count("Input/output error") == 8
+        assert "answered" not in writing.said
         assert write(source, index, "f").wait(LIMIT_S) == 0
         assert leg_holds(target, "f")
 

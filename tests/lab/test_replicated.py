@@ -9,15 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.disk import some
-from tests.lab.replicated import WITHIN_S, Replicated
+from tests.lab.replicated import ORDER, WITHIN_S, Replicated
 from tests.logs import LOGS
-from tests.machines.machine import wait_until
-from tests.machines.records import Records
-from tests.machines.reference import HIERARCHY, NODES
-
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3_000)]  # minutes on a quiet machine
+from tests.machines.reference import NODES
 
 KILLS = int(os.environ.get("KAGE_KILLS", "5"))
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1_500 + 300 * KILLS)]  # a third on a quiet machine
 OTHER = dict(zip(NODES, reversed(NODES), strict=True))
 
 
@@ -30,10 +27,20 @@ def cluster(built: None, request: pytest.FixtureRequest) -> Iterator[Replicated]
         yield cluster
 
 
-def wait_more(records: Records, more: int = 20) -> None:
-    """Until that many more were acknowledged."""
-    before = len(records.acknowledged())
-    wait_until(lambda: len(records.acknowledged()) >= before + more, WITHIN_S, f"{more} more records")
+def test_the_reference_hierarchy_starts_and_moves_in_its_order_and_keeps_every_record(
+    cluster: Replicated,
+) -> None:
+    source, target = NODES
+    assert cluster.restored(source) == [*ORDER]
+    records = cluster.start_records()
+    cluster.switch_over(target)
+    assert cluster.removed(source) == [*reversed(ORDER)]
+    assert cluster.restored(target) == [*ORDER]
+    records.wait_more(20, WITHIN_S)
+    records.stop()
+    assert cluster.missing(records, target) == []
+    cluster.wait_whole(target)
+    print(f"longest wait {records.longest_wait_s():.1f} s")
 
 
 def any_owner(cluster: Replicated) -> str:
@@ -48,10 +55,11 @@ def test_no_acknowledged_record_is_missing_however_often_the_owner_loses_its_pow
     for kill in range(KILLS):
         owner = any_owner(cluster)
         heir = OTHER[owner]
-        wait_more(records, chance.randrange(5, 40))
+        records.wait_more(chance.randrange(5, 40), WITHIN_S)
         cluster.power_cut(owner, some(seed=kill))
         cluster.wait_in_service(heir, WITHIN_S)
-        wait_more(records)
+        assert cluster.restored(heir) == [*ORDER]
+        records.wait_more(20, WITHIN_S)
         assert cluster.missing(records, heir) == []
         cluster.start(owner)
         cluster.wait_whole(heir)
@@ -70,22 +78,17 @@ def test_parted_nodes_go_on_with_one_copy_and_are_the_same_again_when_they_meet(
     cluster.wait_until(
         lambda: cluster.hierarchy(owner).in_sync == [owner], WITHIN_S, f"{owner} goes on without {other}"
     )
-    wait_more(records)
+    records.wait_more(20, WITHIN_S)
     assert not cluster.in_service(other)
     assert cluster.owner(other) == owner
     cluster.network.heal()
     cluster.wait_whole(owner)
     records.stop()
     assert cluster.missing(records, owner) == []
-    leg, size = cluster.mirror(owner).leg(other), cluster.machines[owner].data.image.stat().st_size
-    assert leg is not None
-    assert leg.last_resync is not None
-    assert leg.last_resync.kind == "union"
-    assert leg.last_resync.bytes < size // 2
-    print(f"{leg.last_resync.bytes} of {size} bytes copied, longest wait {records.longest_wait_s():.1f} s")
+    resync, size = cluster.last_resync(owner, other), cluster.disk_bytes(other)
+    assert resync.kind == "union"
+    assert resync.bytes < size // 2
+    print(f"{resync.bytes} of {size} bytes copied, longest wait {records.longest_wait_s():.1f} s")
 
-    cluster.api(owner).take_out_of_service(HIERARCHY)
-    cluster.wait_until(lambda: cluster.hierarchy(owner).owner is None, WITHIN_S, "it is out of service")
-    for node in NODES:
-        cluster.power_off(node)
+    cluster.end(owner)
     assert cluster.differing_chunks() == []

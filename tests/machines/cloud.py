@@ -1,7 +1,8 @@
 """AWS as a machine of the VPC sees it: one process on the VPC with the test server, IMDS and the router.
 
 The lab, which lives outside the VPC's network, controls it by a Unix socket. Run as
-`python -m tests.machines.cloud SOCKET`; the world it made is the socket's `/_test/world`.
+`python -m tests.machines.cloud SOCKET [bare]`; the world it made is the socket's `/_test/world`. A bare one
+has made nothing: whoever furnishes it posts the world there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 import msgspec
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests.aws_server import AwsServer, Control, World, reference_world
+from tests.aws_server import REGION, AwsServer, Control, World, reference_world
+from tests.aws_server.app import AwsApp
 from tests.machines.network import METADATA_ADDRESS
 from tests.machines.router import Router, targets
 
@@ -54,6 +56,10 @@ class Cloud(Control):
     def world(self) -> World:
         """The reference cluster's ids."""
         return msgspec.convert(self._ask("world"), World)
+
+    def adopt(self, world: World) -> None:
+        """Tell a bare one what it was furnished with: each node finds its IMDS from now on."""
+        self._ask("world", json.loads(world.to_json()))
 
     def begin_routing(self) -> None:
         """Let the router follow the route tables, now that the subnets are there."""
@@ -97,25 +103,56 @@ def _make_arbiters_table(server: AwsServer) -> None:
     client.close()
 
 
+def _follow(app: AwsApp, router: Router) -> None:
+    """From now on, and not before: the subnets that routes point into must be there."""
+    app.applied = router.applied
+    router.program()
+
+
+class _Furniture:
+    """The world, once there is one, with an IMDS for each of its nodes."""
+
+    def __init__(self, server: AwsServer) -> None:
+        self._server = server
+        self.world: World
+
+    def adopt(self, world: World) -> None:
+        """From now on it is this one."""
+        self.world = world
+        for index, node in enumerate(world.nodes):
+            profile = world.profile(node.name)
+            self._server.add_metadata(profile, METADATA_ADDRESS, FIRST_METADATA_PORT + index)
+
+    def answer(self, body: bytes) -> object:
+        """What `/_test/world` answers; a body is the world to adopt."""
+        if body:
+            self.adopt(msgspec.json.decode(body, type=World))
+        return json.loads(self.world.to_json())
+
+    def make(self) -> None:
+        """The reference cluster, with its arbiter's table."""
+        client = self._server.ec2()
+        self.adopt(reference_world(client))
+        client.close()
+        _make_arbiters_table(self._server)
+
+
 def main() -> None:
     """Serve until told to end."""
+    path, *bare = sys.argv[1:]
     stop = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before any thread: only sigwait sees them
     with AwsServer(ADDRESS, PORT, warm=("ec2", "dynamodb")) as server:
-        client = server.ec2()
-        world = reference_world(client)
-        client.close()
-        _make_arbiters_table(server)
-        for index, node in enumerate(world.nodes):
-            server.add_metadata(world.profile(node.name), METADATA_ADDRESS, FIRST_METADATA_PORT + index)
-        router = Router(world.region)
+        furniture = _Furniture(server)
+        if not bare:
+            furniture.make()
+        router = Router(REGION)
         app = server._app
-        app.applied = router.applied
         app.faults.forget()  # the journal begins with the agents' calls
-        app._controls["/_test/world"] = lambda _body: json.loads(world.to_json())
-        app._controls["/_test/router"] = lambda _body: router.program()
-        app._controls["/_test/routes"] = lambda _body: targets(world)
-        local = make_server(f"unix://{sys.argv[1]}", 0, app, threaded=True, request_handler=_Quiet)
+        app._controls["/_test/world"] = furniture.answer
+        app._controls["/_test/router"] = lambda _body: _follow(app, router)
+        app._controls["/_test/routes"] = lambda _body: targets(furniture.world)
+        local = make_server(f"unix://{path}", 0, app, threaded=True, request_handler=_Quiet)
         threading.Thread(target=local.serve_forever, daemon=True).start()
         signal.sigwait(stop)
         router.close()

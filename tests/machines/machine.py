@@ -84,6 +84,11 @@ class Process:
         for pid in _children(self._entered.pid):
             _kill(pid, number)
 
+    @property
+    def entered_pid(self) -> int:
+        """The host's number of nsenter, the program's parent."""
+        return self._entered.pid
+
     def resume(self) -> None:
         """Let nsenter go on: it stops itself when it sees its program stopped."""
         if self.running:

@@ -13,7 +13,7 @@ import time
 from itertools import count, pairwise
 from pathlib import Path
 
-from tests.machines.machine import Machine, Process
+from tests.machines.machine import Machine, Process, wait_until
 
 ANSWER_LIMIT_S = 5.0  # longer than a write may stall; a lost connection ends sooner or later as well
 PAUSE_S = 0.05  # after a failure
@@ -31,9 +31,15 @@ class Records:
         """The numbers that were answered with "ok", in order."""
         return [number for number, _ in self._lines()]
 
-    def longest_wait_s(self) -> float:
-        """The longest time between two answers."""
-        return max((after - before for before, after in pairwise(at for _, at in self._lines())), default=0.0)
+    def longest_wait_s(self, since_s: float = 0.0) -> float:
+        """The longest time between two answers of which the second came after `since_s`."""
+        answered = pairwise(at for _, at in self._lines())
+        return max((after - before for before, after in answered if after > since_s), default=0.0)
+
+    def wait_more(self, more: int, within_s: float) -> None:
+        """Return once that many more were acknowledged."""
+        until = len(self.acknowledged()) + more
+        wait_until(lambda: len(self.acknowledged()) >= until, within_s, f"{more} more records")
 
     def stop(self) -> None:
         """End it."""

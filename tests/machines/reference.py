@@ -21,6 +21,7 @@ from agent.api.client import AgentClient
 from agent.api.errors import ApiError
 from agent.api.reports import EventView, HierarchyView, StatusReport, TimelineReport
 from tests.aws_server import REGION, World
+from tests.logs import tails
 from tests.machines import cloud, machine
 from tests.machines.client import Client
 from tests.machines.lifetime import Lifetime
@@ -68,9 +69,7 @@ class ReferenceCluster(Lifetime, Generic[M]):
         self.logs = self.directory / "logs"
         self.vpc = Machine("vpc", self.logs)
         self.machines: dict[str, M] = {name: self._machine(name) for name in NODES}
-        self.agents = {
-            name: Supervised(self.machines[name], _agent(name), environment(name)) for name in NODES
-        }
+        self.agents = {name: self._supervised(name) for name in NODES}
         self.cloud = cloud.Cloud(self.directory / "aws.sock")
         self._settings = dict(settings or {})
         self.world: World
@@ -79,21 +78,31 @@ class ReferenceCluster(Lifetime, Generic[M]):
     def _build(self) -> None:
         self.vpc.boot()
         self.network = Network(self.vpc, (cloud.ADDRESS, *CLIENTS))
-        server = self.vpc.spawn(
-            sys.executable, "-m", "tests.machines.cloud", str(self.cloud.path), log="aws.log"
-        )
-        machine.wait_until(lambda: self.cloud.ready or not server.running, 60, "the AWS test server answers")
-        self.world = self.cloud.world()
+        self.world = self._furnish()
         for node in self.world.nodes:
             devices = (
                 Device(each.device, IPv4Interface(f"{each.address}/24"), each.mac) for each in node.interfaces
             )
             self.network.add(node.name, tuple(devices))
         self.cloud.begin_routing()
+        self._hand_out_key()
+        self.configure({})
+
+    def _furnish(self) -> World:
+        """Start AWS, with everything that the cluster needs in it."""
+        self._start_cloud()
+        return self.cloud.world()
+
+    def _start_cloud(self, *options: str) -> None:
+        server = self.vpc.spawn(
+            sys.executable, "-m", "tests.machines.cloud", str(self.cloud.path), *options, log="aws.log"
+        )
+        machine.wait_until(lambda: self.cloud.ready or not server.running, 60, "the AWS test server answers")
+
+    def _hand_out_key(self) -> None:
         key = secrets.token_hex(32) + "\n"
         for name in NODES:
             self._put(name, "etc/cluster.key", key, 0o400)
-        self.configure({})
 
     def close(self) -> None:
         """Cut all power and forget everything."""
@@ -101,6 +110,10 @@ class ReferenceCluster(Lifetime, Generic[M]):
             each.power_off()
         self.vpc.power_off()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _supervised(self, name: str, **env: str) -> Supervised:
+        """A node's agent, not started yet; `env` is added to its environment."""
+        return Supervised(self.machines[name], agent_argv(name), environment(name) | env)
 
     # What nodes are made of
 
@@ -132,6 +145,11 @@ class ReferenceCluster(Lifetime, Generic[M]):
         """Cut the power: all processes end, all links are gone."""
         self.machines[node].power_off()
 
+    def processes(self) -> list[int]:
+        """The host's numbers of all its processes."""
+        machines: list[Runs] = [self.vpc, *self.machines.values()]
+        return [pid for each in machines for pid in each.everything()]
+
     def start_client(self) -> Client:
         """Start writing through the virtual address; ends with the lab."""
         return Client(self.vpc, VIRTUAL_ADDRESS, PORT, CLIENTS)
@@ -141,10 +159,13 @@ class ReferenceCluster(Lifetime, Generic[M]):
     def configure(self, changes: Settings, *nodes: str) -> None:
         """Write cluster.toml with these changes, which add up, on some nodes (all if none is named)."""
         self._settings.update(changes)
-        example = (EXAMPLE / "cluster.toml").read_text()
-        example = example.replace("/opt/kagemusha/scripts", str(EXAMPLE / "scripts"))
+        text = self._original().replace("/opt/kagemusha/scripts", str(EXAMPLE / "scripts"))
+        self.write_config(overlay(text, SETTINGS, self._settings), *nodes)
+
+    def _original(self) -> str:
+        """The cluster.toml that is changed only as far as the lab demands."""
         tables = {f"{RESOURCE}.route-vip.route_tables": self.world.route_tables}
-        self.write_config(overlay(example, SETTINGS, tables, self._settings), *nodes)
+        return overlay((EXAMPLE / "cluster.toml").read_text(), tables)
 
     def write_config(self, text: str, *nodes: str) -> None:
         """Write any text as cluster.toml on some nodes or all."""
@@ -200,14 +221,8 @@ class ReferenceCluster(Lifetime, Generic[M]):
     def wait_until(self, condition: Callable[[], object], within_s: float, what: str) -> None:
         """Return once `condition()` is true; an agent that doesn't answer counts as not yet."""
 
-        def holds() -> object:
-            try:
-                return condition()
-            except ApiError:
-                return False
-
         try:
-            machine.wait_until(holds, within_s, what, self.LOOK_EVERY_S)
+            machine.wait_until(answered(condition), within_s, what, self.LOOK_EVERY_S)
         except machine.TimedOut as exc:
             raise machine.TimedOut(f"{exc}; {'; '.join(self._told(node) for node in NODES)}") from None
 
@@ -225,15 +240,25 @@ class ReferenceCluster(Lifetime, Generic[M]):
             return f"{node}: {exc}"
         return f"{node}: {' | '.join(told)}"
 
-    def log_tails(self, lines: int = 40) -> str:
+    def log_tails(self) -> str:
         """The ends of all logs, for people who look for what went wrong."""
-        return "\n".join(
-            f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-            for path in sorted(self.logs.glob("*.log"))
-        )
+        return tails(self.logs)
 
 
-def _agent(node: str) -> tuple[str, ...]:
+def answered(condition: Callable[[], object]) -> Callable[[], object]:
+    """The same, but an agent that doesn't answer counts as not yet."""
+
+    def holds() -> object:
+        try:
+            return condition()
+        except ApiError:
+            return False
+
+    return holds
+
+
+def agent_argv(node: str) -> tuple[str, ...]:
+    """How a node's agent is started."""
     where = ("--state-dir", "/mnt/disk/state", "--runtime-dir", RUNTIME)
     return (KAGE, "agent", "--config", CONFIG, "--node", node, *where)
 

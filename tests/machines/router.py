@@ -10,6 +10,7 @@ import subprocess
 import threading
 
 from moto.ec2.models import ec2_backends
+from moto.ec2.models.route_tables import Route
 
 from tests.aws_server import World
 
@@ -88,11 +89,17 @@ def _wanted(region: str) -> tuple[set[tuple[int, str]], Routes]:
             }
             sources |= {(number, source) for source in used}
             for route in table.routes if used else ():
-                if route.destination_cidr_block and not route.local:
+                if route.destination_cidr_block and not _leaves(route):
                     target = route.interface.private_ip_address if route.interface else None
                     to = route.destination_cidr_block
                     routes[number, to] = f"{to} via {target}" if target else f"unreachable {to}"
     return sources, routes
+
+
+def _leaves(route: Route) -> bool:
+    """Whether it leads to what isn't here: the VPC itself, whose subnets are, or a gateway out of it."""
+    gateways = (route.gateway, route.nat_gateway, route.transit_gateway, route.vpc_endpoint_id)
+    return route.local or any(gateways)
 
 
 def targets(world: World) -> dict[str, dict[str, str]]:

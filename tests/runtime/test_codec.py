@@ -14,6 +14,7 @@ from agent.core.events import (
     ArbiterAnswered,
     CommandGiven,
     ConfigLoaded,
+    Departing,
     Event,
     FencingEnded,
     HeartbeatHeard,
@@ -146,6 +147,7 @@ EVENTS: list[Event] = [
     *(CommandGiven(AT, REQUEST, command) for command in COMMANDS),
     ConfigLoaded(AT, CLUSTER),
     Tick(AT),
+    Departing(AT),
     Stopping(AT),
 ]
 EFFECTS: list[Effect] = [Publish(REPORT), Send(B, MESSAGES[0])]

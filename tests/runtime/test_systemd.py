@@ -64,7 +64,7 @@ def test_a_systemd_that_is_gone_or_does_not_listen_holds_nobody_up(
     ("limit_us", "pid", "period_s"),
     [
         ("3000000", None, 1.0),
-        ("3000000", str(os.getpid()), 1.0),
+        pytest.param("3000000", str(os.getpid()), 1.0, id="its own"),
         ("3000000", "1", None),
         ("", None, None),
         (None, None, None),

@@ -5,9 +5,9 @@
 (2b) while nothing of the hierarchy may run on any other machine (one that was suspended is left out, until
      it has been awake for the margin), and
 (2c) where fencing is required, not while an owner it was taken from may live;
-(3) it starts on no replica outside the newest in_sync: one that names fewer replicas than before is in
-    force when a majority of the voters' disks hold it while their votes are its owner's, one that names
-    more, for they were copied first, when it is on its owner's disk; and
+(3) it starts on no replica outside the newest in_sync: that a replica is in it, for it was copied first, is
+    in force when it is on the owner's disk, that one isn't any more when a majority of the voters' disks
+    hold it while their votes are the owner's; and
 (4) on none that lacks an acknowledged write;
 (6) effects are ordered: a step persists, says, fences, cancels, acts, answers, tells; and a vote or a
     claim that is told, whether on a heartbeat, in a message or to the arbiter, is on disk by then;
@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from agent.core.authority.contract import Standing
@@ -124,7 +125,7 @@ class Checkers:
         """(3): a voter, or the arbiter, has this on disk. Do a majority whose votes are its owner's?"""
         known = self._committed[register.hierarchy]
         owner = register.owner
-        if owner is None or (register.term, register.revision) <= (known.term, known.revision):
+        if owner is None or (register.term, register.revision) < (known.term, known.revision):
             return
         votes = sum(
             register in each.disk.registers
@@ -133,10 +134,11 @@ class Checkers:
         )
         record, _ = self._world.arbiter.held.get(register.hierarchy, (None, None))
         votes += record is not None and record.register == register and record.candidate == owner
-        names_more = bool(known.in_sync) and set(register.in_sync) >= set(known.in_sync)
-        copied = names_more and register in self._world.machines[owner].disk.registers
-        if votes > self._world.cluster.voters // 2 or copied:
+        if votes > self._world.cluster.voters // 2:
             self._committed[register.hierarchy] = register
+        elif known.in_sync and register in self._world.machines[owner].disk.registers:
+            both = tuple(sorted({*known.in_sync, *register.in_sync}))
+            self._committed[register.hierarchy] = replace(register, in_sync=both)
 
     def woke(self, machine: Machine, boots: int) -> None:
         """A suspended machine has the margin to find out that it is late."""

@@ -45,7 +45,7 @@ def draw(options: Options) -> list[Fault]:
         at += random.randrange(options.fault_every_ms * 2)
         node, other = random.sample(options.cluster.nodes, 2)
         kind = random.choices(kinds, weights)[0]
-        faults.append(Fault(at, kind, node, other, round(random.random(), 4)))
+        faults.append(Fault(at, kind, node, other, min(round(random.random(), 4), 0.9999)))
     return faults
 
 
@@ -62,16 +62,16 @@ class Faults:
             self._world.at(each.at, self._do, each)
 
     def heal(self) -> None:
-        """Everything works again, and every machine has an agent."""
+        """Everything works again, and every machine has an agent; by now nobody stands still."""
         world = self._world
+        assert world.all_go_on_at() <= world.now, world.now
         world.network.heal()
         world.arbiter.heal()
         world.kits.bad = 0.0
         for machine in world.machines.values():
             machine.disk_full, machine.persist_ms, machine.slow = False, world.options.persist_ms, 1
-            machine.asleep_until = min(machine.asleep_until, world.now)
-            if machine.agent is not None:
-                machine.agent.stopped_until = min(machine.agent.stopped_until, world.now)
+            if self._departs(machine.name):
+                world.crash(machine.name)
             world.boot(machine.name)
             world.start(machine.name)
 
@@ -97,6 +97,29 @@ class Faults:
         self._world.stop(fault.node)
         self._world.at(self._world.now + self._span(fault.dice, 10), self._world.start, fault.node)
 
+    def shut_down(self, fault: Fault) -> None:
+        """The machine is shut down in good order, or in a hurry, and returns; test_shutdown.py draws it."""
+        world, node, patience_ms = self._world, fault.node, self._span(fault.dice, 8)
+        world.depart(node)
+        world.at(world.now + patience_ms, self._stop_departing, fault)
+        world.at(world.now + 2 * patience_ms, self._switch_off_departed, fault)
+
+    def _stop_departing(self, fault: Fault) -> None:
+        if self._departs(fault.node):
+            self._world.stop(fault.node)
+
+    def _switch_off_departed(self, fault: Fault) -> None:
+        machine = self._world.machines[fault.node]
+        if self._departs(fault.node) or (machine.powered and machine.agent is None):
+            self._world.power_off(fault.node)
+            self._world.at(
+                self._world.now + self._span(fault.dice * 10 % 1, 20), self._world.boot, fault.node
+            )
+
+    def _departs(self, node: NodeId) -> bool:
+        agent = self._world.machines[node].agent
+        return agent is not None and agent.node.state.departing
+
     def sleep(self, fault: Fault) -> None:
         """The machine is suspended."""
         self._world.sleep(fault.node, self._span(fault.dice, 8))
@@ -104,7 +127,8 @@ class Faults:
     def pause(self, fault: Fault) -> None:
         """The agent is stopped by SIGSTOP, and goes on; its machine doesn't stop."""
         if (agent := self._world.machines[fault.node].agent) is not None:
-            agent.stopped_until = self._world.now + self._span(fault.dice, 4)
+            goes_on_at = self._world.now + self._span(fault.dice, 4)
+            agent.stopped_until = max(agent.stopped_until, goes_on_at)
 
     def disk(self, fault: Fault) -> None:
         """Full, slow, or well."""

@@ -333,7 +333,7 @@ def main() -> int:
     """0 if every breakage was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="these only")
-    parser.add_argument("--seeds", type=int, default=400, help="at most so many for each")
+    parser.add_argument("--seeds", type=int, default=500, help="at most so many for each")
     parser.add_argument("--first", type=int, default=0)
     args = parser.parse_args()
     names = args.names or list(MUTANTS)

@@ -60,6 +60,7 @@ def _live(options: Options, faults: list[Fault]) -> World:
     last = faults[-1].at if faults else 0
     try:
         world.run(last + 3 * options.grant_ms)
+        world.run(max(0, world.all_go_on_at() - world.now))
         what.heal()
         world.run(AFTERMATH * options.grant_ms)
         bound_ms = HEALED_WITHIN * options.grant_ms
@@ -79,7 +80,12 @@ def _live(options: Options, faults: list[Fault]) -> World:
 
 
 def well(world: World, name: HierarchyId) -> bool:
-    """In service on its owner and nowhere else; or held, and nowhere."""
+    """In service on its owner and nowhere else; or held, and nowhere.
+
+    Not while a fence is on its way: a machine that came back meanwhile is struck all the same.
+    """
+    if world.struck_by > world.now:
+        return False
     agents = [each.agent for each in world.machines.values()]
     registers = [each.node.mind.authority.register(name) for each in agents if each is not None]
     if len(registers) < len(agents) or any(each != registers[0] for each in registers):

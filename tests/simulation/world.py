@@ -30,6 +30,7 @@ from agent.core.effects import (
 )
 from agent.core.events import (
     CommandGiven,
+    Departing,
     Event,
     FencingEnded,
     OutsideProbed,
@@ -74,6 +75,7 @@ class World:
         self.counts = Counter[str]()  # what happened, to see what a run was worth
         self.notices: list[tuple[int, NodeId, Notice]] = []
         self.lives, self.requests = 0, 0
+        self.struck_by = 0  # when the last fence that was ordered has struck
         self._agenda: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
         for name in self.machines:
@@ -114,6 +116,13 @@ class World:
         if agent is None or agent.stopped_until <= machine.asleep_until:
             return machine.asleep_until
         return agent.stopped_until
+
+    def all_go_on_at(self) -> int:
+        """When nobody is suspended or stopped any more, if nobody is anew; now or earlier, if nobody is.
+
+        Nothing shortens what was drawn: whatever is to happen there, its heartbeats too, waits for that time.
+        """
+        return max(self.wakes(machine, machine.agent) for machine in self.machines.values())
 
     def deliver(self, machine: Machine, ms: int, what: Callable[..., None], *args: Any) -> None:
         """Bring something to whatever agent lives there by then."""
@@ -157,6 +166,12 @@ class World:
         agent = machine.agent = Agent(node, self.lives, sessions)
         self.step(machine, agent, Tick(at))
         self.network.beat(machine, agent)
+
+    def depart(self, name: NodeId) -> None:
+        """The machine is about to be shut down."""
+        machine, agent = self.machines[name], self.machines[name].agent
+        if agent is not None and self.wakes(machine, agent) <= self.now:
+            self.step(machine, agent, Departing(machine.clock(self.now)))
 
     def stop(self, name: NodeId) -> None:
         """The agent ends in good order, or after a while without a goodbye; what runs goes on."""
@@ -304,6 +319,7 @@ class World:
         reached, ms = self.arbiter.is_reached_by(machine), self._random.randrange(1, self.options.grant_ms)
         if reached:
             self.at(self.now + ms, self.die, self.machines[node], "a peer")
+            self.struck_by = max(self.struck_by, self.now + ms)
         told = reached and self._random.random() < 0.8
         self.deliver_to(machine, agent, ms + 1, self._fenced, machine, agent, node, told)
 

@@ -12,7 +12,9 @@ from agent.core.events import ReplicasChanged
 from agent.core.ids import NodeId, Tag
 from agent.core.messages import TrustReplica
 from agent.core.model import Hierarchy
+from agent.core.state import Goal
 from agent.core.states import Action
+from tests.spec.machine import Turn
 from tests.spec.reference import (
     CYDE,
     FS,
@@ -32,13 +34,13 @@ from tests.spec.world import World
 OTHER = Tag("mirror-dir2")
 
 
-def replicated(*, nodes: tuple[NodeId, ...] = (A, B)) -> Hierarchy:
-    return with_resource(groupware(nodes=nodes), FS, replicated=True)
+def replicated(*, nodes: tuple[NodeId, ...] = (A, B), may_lose: str = "") -> Hierarchy:
+    return with_resource(groupware(nodes=nodes), FS, replicated=True, may_lose=may_lose)
 
 
-def beginning(*, nodes: tuple[NodeId, ...] = (A, B)) -> World:
+def beginning(*, nodes: tuple[NodeId, ...] = (A, B), may_lose: str = "") -> World:
     """Agents run; no copy counts yet."""
-    world = World(cluster(replicated(nodes=nodes), nodes=nodes))
+    world = World(cluster(replicated(nodes=nodes, may_lose=may_lose), nodes=nodes))
     world.start()
     world.run(40_000)
     return world
@@ -51,9 +53,11 @@ def trust(world: World, node: NodeId, *, first: bool, asked: NodeId | None = Non
     return world.answers[request]
 
 
-def begun(*, nodes: tuple[NodeId, ...] = (A, B), copies: tuple[NodeId, ...] = (A, B)) -> World:
+def begun(
+    *, nodes: tuple[NodeId, ...] = (A, B), copies: tuple[NodeId, ...] = (A, B), may_lose: str = ""
+) -> World:
     """In service on A, with these copies whole."""
-    world = beginning(nodes=nodes)
+    world = beginning(nodes=nodes, may_lose=may_lose)
     assert trust(world, A, first=True).accepted
     assert world.run_until(lambda: world.in_service(GROUPWARE) == [A], within_ms=5_000)
     say(world, A, *copies)
@@ -127,6 +131,23 @@ def test_a_dropped_copy_is_an_alarm_and_a_whole_one_again_is_told() -> None:
     dropped, added = of_kind(world, Kind.REPLICAS_CHANGED)[-2:]
     assert (dropped.text, dropped.severity) == ("goes on without db-02", Severity.ALARM)
     assert (added.text, added.severity) == ("db-02 is in sync again", Severity.INFO)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_may_be_lost_is_told_when_a_lost_owner_is_replaced_and_not_else(lost: bool) -> None:
+    world = begun(may_lose="the last 5 s")
+    world.script.once(B, FS, Action.RESTORE, Turn(takes_ms=5_000))  # in which its kit speaks
+    if lost:
+        world.power_off(A)
+    else:
+        world.command(A, bring(B))
+    taken_up = world.node(B).mind.machines[GROUPWARE].life
+    assert world.run_until(lambda: taken_up.goal is Goal.UP, within_ms=20_000)
+    assert not taken_up.arrived
+    say(world, B, B)
+    (told,) = of_kind(world, Kind.REPLICAS_CHANGED, B)[-1:]
+    costs = "; fs-dir1: the last 5 s" if lost else ""
+    assert (told.text, told.severity) == (f"goes on without db-01{costs}", Severity.ALARM)
 
 
 def test_only_the_owners_kit_is_believed() -> None:

@@ -31,6 +31,7 @@ from agent.core.events import (
     ActionFinished,
     CommandGiven,
     ConfigLoaded,
+    Departing,
     Event,
     FencingEnded,
     KitAnswered,
@@ -129,6 +130,19 @@ class World:
         machine, agent = self._living(name)
         self.step(machine, agent, Stopping(machine.clock(self.now)))
         self.deliver(machine, agent, LEAVE_LIMIT_MS, lambda: setattr(machine, "agent", None))
+
+    def depart(self, name: str) -> None:
+        """`kage leave`: the machine is about to stop."""
+        machine, agent = self._living(name)
+        self.step(machine, agent, Departing(machine.clock(self.now)))
+
+    def shut_down(self, name: str) -> None:
+        """As systemd does it: leave, end the agent, switch the machine off."""
+        self.depart(name)
+        self.run(2_000)
+        self.stop(name)
+        self.run(2_000)
+        self.power_off(name)
 
     def crash(self, name: str) -> None:
         """The agent is killed; what runs goes on, what it was writing may or may not be on disk."""

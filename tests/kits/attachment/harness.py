@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from recovery_kits.contract import ALWAYS, Authority, Run, Site, Tools
 from tests.aws_server import REGION, AwsServer, World
 from tests.aws_server.fixtures import KEY
 from tests.aws_server.world import IMAGE
+from tests.kits.acting import Agent
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -22,22 +22,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ADDRESSES = {"db-01": "10.0.3.4", "db-03": "10.0.3.5"}  # the nodes, both in zone a
 STRANGER = "10.0.3.99"  # a machine of the same subnet that is no node
-
-
-class Agent:
-    """An event loop and an AWS session, as an agent has one of each; close it."""
-
-    def __init__(self, read_timeout_ms: int) -> None:
-        self.runner, self.aws = asyncio.Runner(), AwsSession(REGION, read_timeout_ms=read_timeout_ms)
-
-    def run(self, action: Coroutine[Any, Any, T]) -> T:
-        """Run an action to its end."""
-        return self.runner.run(action)
-
-    def close(self) -> None:
-        """End the loop and the session."""
-        self.aws.close()
-        self.runner.close()
 
 
 @dataclass

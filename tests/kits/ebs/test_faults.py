@@ -11,8 +11,10 @@ from agent.aws import AwsError, AwsFault
 from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from tests.aws_server import Rule, throttle
+from tests.kits.acting import Brief
 from tests.kits.attachment.harness import Zone
 from tests.kits.ebs.harness import Disk
+from tests.kits.troubles import name_of, unauthorized
 
 LOOK, ATTACH, DETACH = "ec2:DescribeVolumes", "ec2:AttachVolume", "ec2:DetachVolume"
 INSTANCES = "ec2:DescribeInstances"
@@ -23,21 +25,6 @@ BUSY = Rule(operation=ATTACH, fault="error", status=400, code="VolumeInUse", lef
 def read_timeout_ms() -> int:
     """Short, so that a call that hangs three times is done with soon."""
     return 400
-
-
-class Over:
-    """An authority that has run out."""
-
-    def ms_left(self) -> int:
-        return 0
-
-
-def unauthorized(operation: str) -> Rule:
-    return Rule(operation=operation, fault="error", status=403, code="UnauthorizedOperation")
-
-
-def name_of(rule: object) -> str:
-    return f"{rule.operation}-{rule.fault}-{rule.left}" if isinstance(rule, Rule) else ""
 
 
 @pytest.mark.parametrize(
@@ -96,9 +83,9 @@ def test_without_authority_nothing_changes(disk: Disk, zone: Zone, was_at: str) 
     if was_at:
         disk.attach(was_at)
     with pytest.raises(Unanswered, match="authority over the hierarchy has run out"):
-        disk.restore("db-03", authority=Over())
+        disk.restore("db-03", authority=Brief(0))
     assert zone.changes() == []
-    disk.remove("db-01", authority=Over(), detach_on_remove=True)
+    disk.remove("db-01", authority=Brief(0), detach_on_remove=True)
     assert zone.changes() == []
     assert "NoAuthority" in zone.logged[-1]
     assert disk.health("db-01") is (Health.OK if was_at else Health.FAILED)  # a check needs none
@@ -184,7 +171,7 @@ def test_whatever_is_found_is_found_by_dry_runs(disk: Disk, zone: Zone, node: st
     """They need no authority; so nothing else may go out by theirs."""
     disk.attach("db-01")
     with zone.heard() as heard:
-        disk.validate(node, authority=Over())
+        disk.validate(node, authority=Brief(0))
     assert sorted(each["operation"] for each in heard) == ["attach_volume", "detach_volume"]
     assert all(each["DryRun"] is True for each in heard)
     assert disk.at() == "db-01"

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -11,20 +10,10 @@ from agent.aws import Machine
 from recovery_kits.contract import ALWAYS, Authority, Aws, Tools
 from recovery_kits.elastic_ip import ElasticIpKit, ElasticIpParameters
 from tests.aws_server import AwsServer, World
-from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
-from tests.kits.route.conftest import agent, agents, read_timeout_ms
-from tests.kits.route.harness import Agent, no_command
-from tests.kits.transit_gateway_route.harness import Known
+from tests.kits.acting import Agent, Known, no_command
+from tests.kits.moved_address import LOOK, MOVE, new, old, run
 
-__all__ = [
-    "agent",
-    "agents",
-    "aws_process",
-    "aws_server",
-    "only_loopback",
-    "read_timeout_ms",
-    "world",
-]
+__all__ = ["new", "old", "run"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +24,9 @@ class Scene:
     world: World
     allocation: str
     public: str
+    tag = "eip-app"
+    taker = "db-02"
+    operations: ClassVar = {MOVE: "ec2:AssociateAddress", LOOK: "ec2:DescribeAddresses"}
 
     def interface(self, node: str) -> str:
         """The node's eth0."""
@@ -56,12 +48,25 @@ class Scene:
             (address,) = client.describe_addresses(AllocationIds=[self.allocation])["Addresses"]
         return address.get("NetworkInterfaceId", ""), address.get("PrivateIpAddress", "")
 
+    def holder(self) -> str:
+        """The node whose ENI has it."""
+        (holder,) = (
+            node.name
+            for node in self.world.nodes
+            if self.place()[0] in [interface.id for interface in node.interfaces]
+        )
+        return holder
+
     def kit(self, agent: Agent, node: str, authority: Authority = ALWAYS, **changes: Any) -> ElasticIpKit:
         """The node's kit, acting through `agent`; the parameters as usual unless told otherwise."""
         usual = {"allocation_id": self.allocation, "interface": self.interface(node)}
         aws: Aws = Known(agent.aws, self.machine(node))
-        tools = Tools(tag="eip-app", node=node, run=no_command, aws=aws, authority=authority)
+        tools = Tools(tag=self.tag, node=node, run=no_command, aws=aws, authority=authority)
         return ElasticIpKit(ElasticIpParameters(**(usual | changes)), tools)
+
+    def late_kit(self, agent: Agent) -> ElasticIpKit:
+        """Of db-01 for its other ENI: to the first the address leads already."""
+        return self.kit(agent, "db-01", interface=self.world.node("db-01").interfaces[1].id)
 
 
 @pytest.fixture
@@ -87,9 +92,3 @@ def db_01(scene: Scene, agent: Agent) -> ElasticIpKit:
 def db_02(scene: Scene, agent: Agent) -> ElasticIpKit:
     """The kit of the node that is to take over."""
     return scene.kit(agent, "db-02")
-
-
-@pytest.fixture
-def run(agent: Agent) -> Callable[[Any], Any]:
-    """Runs an action to its end."""
-    return agent.runner.run

@@ -17,9 +17,8 @@ from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from recovery_kits.elastic_ip import ElasticIpKit, ElasticIpParameters
 from tests.aws_server import Rule
+from tests.kits.acting import Agent, Known
 from tests.kits.elastic_ip.conftest import Scene
-from tests.kits.route.harness import Agent
-from tests.kits.transit_gateway_route.harness import Known
 
 Run = Callable[[Any], Any]
 ASSOCIATE, DESCRIBE = "ec2:AssociateAddress", "ec2:DescribeAddresses"

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
-from tests.kits.attachment.fixtures import agents, read_timeout_ms, zone
+from tests.kits.attachment.fixtures import zone
 from tests.kits.attachment.harness import Zone
 from tests.kits.eni.harness import Card
 
-__all__ = ["agents", "aws_process", "aws_server", "only_loopback", "read_timeout_ms", "world", "zone"]
+__all__ = ["zone"]
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ from agent.aws import AwsError, AwsFault
 from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from tests.aws_server import Rule, throttle
+from tests.kits.acting import Brief
 from tests.kits.attachment.harness import Zone
 from tests.kits.eni.harness import UP, Card
+from tests.kits.troubles import name_of
 
 LOOK, ATTACH = "ec2:DescribeNetworkInterfaces", "ec2:AttachNetworkInterface"
 DETACH, INSTANCES = "ec2:DetachNetworkInterface", "ec2:DescribeInstances"
@@ -24,19 +26,8 @@ def read_timeout_ms() -> int:
     return 400
 
 
-class Over:
-    """An authority that has run out."""
-
-    def ms_left(self) -> int:
-        return 0
-
-
 def refusal(operation: str, code: str = "UnauthorizedOperation", left: int | None = None) -> Rule:
     return Rule(operation=operation, fault="error", status=403, code=code, left=left)
-
-
-def name_of(rule: object) -> str:
-    return f"{rule.operation}-{rule.fault}-{rule.code}-{rule.left}" if isinstance(rule, Rule) else ""
 
 
 @pytest.mark.parametrize(
@@ -99,7 +90,7 @@ def test_without_authority_nothing_changes(card: Card, zone: Zone, was_at: str) 
     if was_at:
         card.attach(was_at)
     with pytest.raises(Unanswered, match="authority over the hierarchy has run out"):
-        card.restore("db-03", authority=Over())
+        card.restore("db-03", authority=Brief(0))
     assert zone.changes() == []
     assert card.ip["db-03"].calls == []
 
@@ -178,7 +169,7 @@ def test_whatever_is_found_is_found_by_dry_runs(card: Card, zone: Zone, node: st
     """They need no authority; so nothing else may go out by theirs."""
     card.attach("db-01")
     with zone.heard() as heard:
-        card.validate(node, authority=Over())
+        card.validate(node, authority=Brief(0))
     assert sorted(each["operation"] for each in heard) == [
         "attach_network_interface",
         "detach_network_interface",

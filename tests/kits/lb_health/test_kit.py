@@ -208,7 +208,7 @@ def test_no_command_line_is_read_of_what_has_not_a_responders_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that hangs on a disk would let the reader hang."""
-    monkeypatch.setattr(processes, "_PROC", tmp_path)
+    monkeypatch.setattr("recovery_kits.processes._PROC", tmp_path)
     for pid, name in (("7", "lb-health"), ("8", "postgres")):
         (tmp_path / pid).mkdir()
         (tmp_path / pid / "comm").write_text(f"{name}\n")

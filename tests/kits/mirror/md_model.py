@@ -94,7 +94,7 @@ class Array:
     def _disks(self) -> list[Disk]:
         return self.members + self.copied_to
 
-    def write(self, chunk: int, *, reaches: int = LEGS) -> None:
+    def write(self, chunk: int, *, reaches: int | None = None) -> None:
         """Bits, then data, which may reach only some disks before all stops."""
         self._become(clean=False)
         self.bits.add(chunk)
@@ -103,14 +103,14 @@ class Array:
             disk.bits.add(chunk)
         for disk in self._disks[:reaches]:
             disk.data[chunk] = version
-        if not self.degraded and reaches == LEGS:
+        if not self.degraded and reaches is None:
             self.cleared = max(self.cleared, self.events)
 
-    def idle(self, *, reaches: int = LEGS) -> None:
+    def idle(self, *, reaches: int | None = None) -> None:
         """Nothing has been written for a while."""
         self._become(clean=True, reaches=reaches)
 
-    def _become(self, *, clean: bool, reaches: int = LEGS) -> None:
+    def _become(self, *, clean: bool, reaches: int | None = None) -> None:
         if clean == self._clean:
             return
         self._clean = clean
@@ -120,12 +120,12 @@ class Array:
             self.events, self._can_step_back = self.events + 1, not self.degraded
         self._flush(reaches)
 
-    def changed(self, reaches: int = LEGS) -> None:
+    def changed(self, reaches: int | None = None) -> None:
         """A member came or went."""
         self.events, self._can_step_back = self.events + 1, False
         self._flush(reaches)
 
-    def _flush(self, reaches: int) -> None:
+    def _flush(self, reaches: int | None) -> None:
         self.cleared = min(self.cleared, self.events)
         for disk in self._disks[:reaches]:
             disk.bitmap_events, disk.cleared = self.events, self.cleared

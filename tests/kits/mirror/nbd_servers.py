@@ -14,6 +14,8 @@ from typing import Literal
 
 from recovery_kits.contract import Run
 from recovery_kits.mirror.listener import Export
+from recovery_kits.mirror.relay.order import Credentials
+from recovery_kits.mirror.relays import Relays
 from recovery_kits.mirror.server import Server
 
 IMAGE_BYTES = 3 << 20
@@ -81,6 +83,8 @@ class Place:
         device: Path | None = None,
         peers: tuple[str, ...] = ("127.0.0.1",),
         port: int | None = None,
+        tls: bool = False,
+        mode: str = "sync",
     ) -> Export:
         """An export of the image to loopback."""
         return Export(
@@ -89,12 +93,20 @@ class Place:
             peers=peers,
             listen=("127.0.0.1",),
             port=free_port() if port is None else port,
+            tls=tls,
+            mode=mode,
         )
 
-    def server(self, export: Export) -> Server:
+    def server(self, export: Export, credentials: Credentials | None = None) -> Server:
         """What an agent that has just started makes of the export."""
-        self._servers.append(Server(export, self.runtime, self._run))
+        self._servers.append(Server(export, self.runtime, self._run, credentials))
         return self._servers[-1]
+
+    def relays(
+        self, credentials: Credentials | None = None, bound: tuple[int, int] = (1 << 20, 5_000)
+    ) -> Relays:
+        """What starts relays with these."""
+        return Relays(self.runtime, self._run, lambda: credentials, bound)
 
     async def end(self) -> None:
         """Stop them all."""

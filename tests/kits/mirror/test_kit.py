@@ -192,6 +192,25 @@ async def test_removing_needs_no_other_node(world: World) -> None:
     assert world.done[3:] == ["disconnected"]
 
 
+@on_loop
+async def test_a_copy_that_did_not_get_everything_counts_no_more_when_the_mirror_is_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def drained(_node: str) -> bool:
+        return False
+
+    owed = world.kit._owed
+    monkeypatch.setattr(owed, "drained", drained)
+    world.fails = {"agreed on db-01": NotAgreed("no majority")}
+    with pytest.raises(KitError, match="no majority"):
+        await world.kit.remove()
+    assert "db-02" not in owed  # another try comes to the same
+    world.fails = {}
+    await world.kit.remove()
+    assert world.done[-1] == "agreed on db-01"
+    assert "db-02" in owed
+
+
 @pytest.mark.parametrize(
     ("state", "why"),
     [
@@ -242,3 +261,12 @@ async def test_a_disk_that_hangs_never_hides_the_arrays_state(tmp_path: Path) ->
         assert await array.state() is None
     finally:
         let_go.set()
+
+
+def test_mode_async_tells_what_a_lost_source_may_cost_and_mode_sync_costs_nothing() -> None:
+    disk = Path("/dev/sdx")
+    behind = MirrorParameters(disk=disk, mode="async", lag_most_bytes=1 << 20, lag_within_ms=1_500)
+    assert MirrorKit.may_lose(MirrorParameters(disk=disk)) == ""
+    assert MirrorKit.may_lose(behind) == (
+        "what was answered last is lost: at most 1048576 bytes, written within 1.5 s"
+    )

@@ -28,12 +28,21 @@ def running() -> Leg:
 
 
 def test_a_leg_of_ours_gets_what_either_side_noted() -> None:
-    assert what_to_copy(running(), found(DiskLeg(dirty=(9,)))) == Chunks.of([(3, 3), (9, 9)])
+    assert what_to_copy(running(), found(DiskLeg(dirty=(9,))), "sync ") == Chunks.of([(3, 3), (9, 9)])
 
 
 def test_a_blank_disk_gets_everything() -> None:
     blank = asyncio.run(read_leg(Image(bytes(1 << 20))))
-    assert isinstance(what_to_copy(running(), blank), FullCopy)
+    assert isinstance(what_to_copy(running(), blank, "sync "), FullCopy)
+
+
+def test_a_leg_that_was_a_source_and_had_not_sent_everything_gets_everything() -> None:
+    leg = found(DiskLeg())
+    assert isinstance(leg, Leg)
+    what = what_to_copy(running(), leg, f"async {leg.superblock.device_uuid}")
+    assert isinstance(what, FullCopy)
+    assert "what wasn't is lost" in what.reason
+    assert what_to_copy(running(), leg, f"async {OTHER}") == Chunks.of([(3, 3)])  # it was another leg
 
 
 @pytest.mark.parametrize(
@@ -42,7 +51,7 @@ def test_a_blank_disk_gets_everything() -> None:
 def test_a_disk_with_anything_else_is_refused(image: bytes) -> None:
     strange = asyncio.run(read_leg(Image(image)))
     with pytest.raises(Refused):
-        what_to_copy(running(), strange)
+        what_to_copy(running(), strange, "sync ")
 
 
 def test_a_new_connection_to_the_leg_as_it_was_is_taken() -> None:

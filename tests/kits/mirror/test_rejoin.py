@@ -80,6 +80,16 @@ def test_a_leg_whose_difference_nobody_knows_is_copied_in_full(returning: DiskLe
     assert full.reason.startswith(reason)
 
 
+def test_of_three_legs_one_that_was_a_target_apart_is_copied_in_full() -> None:
+    here = replace(HERE, raid_disks=3, roles=[0, FAULTY, FAULTY])
+    source = replace(APART, raid_disks=3, roles=[FAULTY, 1, 2])
+    assert answer(source, here) == Chunks(((1, 2), (9, 9)))
+    full = answer(replace(source, device_flags=1), here)
+    assert full == FullCopy("it was copied to without this leg, and may not have noted all of that")
+    followed = replace(source, device_flags=1, roles=[0, 1, 2])
+    assert answer(followed, here) == Chunks(((1, 2), (9, 9)))
+
+
 def test_a_running_array_without_a_bitmap_copies_in_full() -> None:
     full = answer(LEFT, here=replace(HERE, features=0))
     assert full == FullCopy("the running array: the leg has no bitmap")

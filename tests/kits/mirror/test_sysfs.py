@@ -96,3 +96,13 @@ def test_bits_that_could_not_be_read_back_keep_a_leg_out_and_md_goes_on(tmp_path
 def test_the_uuid_follows_from_cluster_and_tag() -> None:
     assert array_uuid("garoon", "mirror-r0") == OURS
     assert len({array_uuid("garoon", "a"), array_uuid("garoon", "b"), array_uuid("other", "a")}) == 3
+
+
+def test_a_mirror_gets_as_many_places_as_it_has_nodes(tmp_path: Path) -> None:
+    block = add_array(tmp_path, "md127", OURS, STARTED)
+    array, places = array_in(tmp_path, Table()), block / "md/raid_disks"
+    asyncio.run(array.make_room(3))
+    assert places.read_text().strip() == "3"
+    before = places.stat().st_mtime_ns
+    asyncio.run(array.make_room(3))
+    assert places.stat().st_mtime_ns == before

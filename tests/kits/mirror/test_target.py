@@ -16,7 +16,7 @@ from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.sysfs import ArrayState
 from recovery_kits.mirror.target import Target
 from tests.kits.fakes import Table, tools
-from tests.kits.mirror.test_keeper import PLACE
+from tests.kits.mirror.keeper_world import PLACE
 from tests.kits.mirror.test_kit import RUNNING
 from tests.runtime.waiting import on_loop, until
 
@@ -50,7 +50,7 @@ class World:
         self.looks += 1
         return self.disk
 
-    def _server(self, export: Export, runtime: Path, run: object) -> FakeServer:
+    def _server(self, export: Export, runtime: Path, run: object, credentials: object) -> FakeServer:
         return FakeServer(self, export)
 
     @asynccontextmanager
@@ -70,6 +70,9 @@ class FakeServer:
 
     def __init__(self, world: World, export: Export) -> None:
         self._world, self._export = world, export
+
+    async def renew(self) -> None:
+        pass
 
     async def running(self) -> bool:
         return self._world.served == self._export

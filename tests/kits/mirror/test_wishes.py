@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,10 +12,11 @@ from recovery_kits.contract import KitError
 from recovery_kits.mirror.creation import Occupied, require_blank
 from recovery_kits.mirror.disk import Disk, Holds, look
 from recovery_kits.mirror.job import Jobs, Tell
+from recovery_kits.mirror.legs import Member
 from recovery_kits.mirror.wishes import Memory, Wishes
 from tests.kits.fakes import Table, failed
+from tests.kits.mirror.keeper_world import PLACE
 from tests.kits.mirror.legs import ARRAY, DiskLeg, Image
-from tests.kits.mirror.test_keeper import PLACE
 from tests.kits.mirror.test_kit import World
 from tests.runtime.waiting import on_loop, until
 
@@ -88,11 +90,23 @@ async def test_a_job_tells_how_far_it_is_and_how_it_ended() -> None:
     }
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "resync", "full-resync", "verify", "throttle"])
+@pytest.mark.parametrize("verb", ["pause", "resume", "resync", "full-resync", "verify", "grow", "throttle"])
 @on_loop
 async def test_the_source_is_asked_about_its_targets(world: World, verb: str) -> None:
     with pytest.raises(KitError, match="isn't in service here"):
         await world.kit.control(verb, {"node": "db-02", "bytes_per_s": "1"})
+
+
+@pytest.mark.parametrize(
+    ("verb", "why"),
+    [("verify", "db-02 is being copied to: ask again"), ("grow", "the copy of db-02 isn't whole")],
+)
+@on_loop
+async def test_what_needs_whole_copies_waits_for_them(world: World, verb: str, why: str) -> None:
+    copying = SimpleNamespace(node="db-02", member=Member.COPYING, whole=False)
+    world.kit._controls.source = SimpleNamespace(keepers={"db-02": copying})  # type: ignore[assignment]
+    with pytest.raises(KitError, match=why):
+        await world.kit.control(verb, {})
 
 
 @pytest.mark.parametrize(("verb", "why"), [("create", "counts already"), ("wipe", "copy counts")])

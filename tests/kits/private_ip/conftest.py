@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,21 +11,11 @@ from agent.aws import Machine
 from recovery_kits.contract import ALWAYS, Authority, Aws, Site, Tools
 from recovery_kits.private_ip import PrivateIpKit, PrivateIpParameters
 from tests.aws_server import AwsServer, World
-from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
 from tests.aws_server.world import IMAGE
-from tests.kits.route.conftest import agent, agents, read_timeout_ms
-from tests.kits.route.harness import Agent, no_command
-from tests.kits.transit_gateway_route.harness import Known
+from tests.kits.acting import Agent, Known, no_command
+from tests.kits.moved_address import LOOK, MOVE, new, old, run
 
-__all__ = [
-    "agent",
-    "agents",
-    "aws_process",
-    "aws_server",
-    "only_loopback",
-    "read_timeout_ms",
-    "world",
-]
+__all__ = ["new", "old", "run"]
 ADDRESS = "10.0.3.50"
 
 
@@ -38,6 +27,12 @@ class Scene:
     world: World
     interfaces: dict[str, str]  # node -> its eth0
     instances: dict[str, str]  # node -> instance id
+    tag = "private-ip-app"
+    taker = "db-03"
+    operations: ClassVar = {
+        MOVE: "ec2:AssignPrivateIpAddresses",
+        LOOK: "ec2:DescribeNetworkInterfaces",
+    }
 
     def holders(self, address: str = ADDRESS) -> list[str]:
         """The ENIs that have the address."""
@@ -48,6 +43,11 @@ class Scene:
             for eni in enis
             if address in [each["PrivateIpAddress"] for each in eni["PrivateIpAddresses"]]
         ]
+
+    def holder(self) -> str:
+        """The node whose eth0 has it."""
+        (holder,) = (node for node, interface in self.interfaces.items() if [interface] == self.holders())
+        return holder
 
     def kit(
         self,
@@ -67,7 +67,7 @@ class Scene:
         )
         aws: Aws = Known(agent.aws, machine)
         tools = Tools(
-            tag="private-ip-app",
+            tag=self.tag,
             node=node,
             run=no_command,
             aws=aws,
@@ -76,6 +76,10 @@ class Scene:
         )
         usual: dict[str, Any] = {"address": IPv4Address(ADDRESS), "interface": self.interfaces[node]}
         return PrivateIpKit(PrivateIpParameters(**(usual | changes)), tools)
+
+    def late_kit(self, agent: Agent) -> PrivateIpKit:
+        """Of db-01: it assigns the address again though it has it."""
+        return self.kit(agent, "db-01")
 
 
 @pytest.fixture
@@ -111,9 +115,3 @@ def db_01(scene: Scene, agent: Agent) -> PrivateIpKit:
 def db_03(scene: Scene, agent: Agent) -> PrivateIpKit:
     """The kit of the node that is to take over."""
     return scene.kit(agent, "db-03")
-
-
-@pytest.fixture
-def run(agent: Agent) -> Callable[[Any], Any]:
-    """Runs an action to its end."""
-    return agent.runner.run

@@ -12,8 +12,8 @@ import pytest
 from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from recovery_kits.private_ip import PrivateIpKit, PrivateIpParameters
+from tests.kits.acting import Agent
 from tests.kits.private_ip.conftest import ADDRESS, Scene
-from tests.kits.route.harness import Agent
 
 Run = Callable[[Any], Any]
 ASSIGN, DESCRIBE = "ec2:AssignPrivateIpAddresses", "ec2:DescribeNetworkInterfaces"

@@ -11,8 +11,8 @@ from agent.core.states import Health
 from recovery_kits.contract import KitError, Tools, Unanswered
 from recovery_kits.private_ip import PrivateIpKit, PrivateIpParameters
 from recovery_kits.private_ip import kit as kit_module
+from tests.kits.acting import no_command
 from tests.kits.private_ip.scripted import Devices, SlowAws
-from tests.kits.route.harness import no_command
 
 HERE, THERE = "eni-00000000000000003", "eni-00000000000000001"
 ASSIGN, DESCRIBE = "assign_private_ip_addresses", "describe_network_interfaces"

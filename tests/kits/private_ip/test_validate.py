@@ -11,8 +11,8 @@ import pytest
 
 from recovery_kits.private_ip import PrivateIpKit
 from tests.aws_server import Rule, throttle
+from tests.kits.acting import Agent
 from tests.kits.private_ip.conftest import ADDRESS, Scene
-from tests.kits.route.harness import Agent
 
 Run = Callable[[Any], Any]
 BOTH_ZONES: dict[str, tuple[str, ...]] = {"db-01": ("10.0.3.4",), "db-02": ("10.0.6.4", "10.0.14.4")}

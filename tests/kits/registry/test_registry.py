@@ -32,7 +32,7 @@ def point(name: str, value: str) -> EntryPoint:
 
 def test_the_built_in_kits_are_those_of_pyproject() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][GROUP]
-    assert declared == registry._BUILT_IN
+    assert declared == registry.BUILT_IN
 
 
 @pytest.mark.parametrize("kind", ["filesystem", "generic", "ip", "systemd"])

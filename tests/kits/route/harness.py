@@ -7,43 +7,14 @@ from collections.abc import Coroutine, Sequence
 from contextlib import closing
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from agent.aws import AwsSession
-from agent.aws.bucket import Rate
 from recovery_kits.contract import ALWAYS, Authority, Check, Finding, Site, Tools
 from recovery_kits.route import RouteKit, RouteParameters
-from tests.aws_server import REGION, AwsServer, World
+from tests.aws_server import AwsServer, World
+from tests.kits.acting import Agent, no_command
 
 T = TypeVar("T")
-NO_LIMIT = Rate(burst=1_000_000, per_s=1_000_000.0)
-
-
-async def no_command(*argv: str, env: object = None, log: object = None) -> NoReturn:
-    """The kit runs no commands."""
-    raise AssertionError(argv)
-
-
-class Agent:
-    """An event loop and an AWS session, as an agent has one of each; close it.
-
-    Many tests share one, so that its own limit on calls a second would only slow them down.
-    """
-
-    def __init__(self, read_timeout_ms: int = 2_000) -> None:
-        self.runner = asyncio.Runner()
-        self.aws = AwsSession(REGION, read_timeout_ms=read_timeout_ms, reads=NO_LIMIT, changes=NO_LIMIT)
-
-    async def until_idle(self, within_s: float = 30.0) -> None:
-        """Return when no thread is at work any more, for callers that have given up either."""
-        async with asyncio.timeout(within_s):
-            while self.aws.under_way:  # noqa: ASYNC110 (it tells nobody)
-                await asyncio.sleep(0.01)
-
-    def close(self) -> None:
-        """End the loop and the session."""
-        self.aws.close()
-        self.runner.close()
 
 
 class Node:

@@ -10,8 +10,8 @@ from typing import Any
 from agent.aws import AwsError, AwsFault
 from recovery_kits.contract import Authority, Site, Tools
 from recovery_kits.route import RouteKit, RouteParameters
+from tests.kits.acting import no_command
 from tests.kits.fakes import NoAws
-from tests.kits.route.harness import no_command
 
 VPC, INTERFACE, OTHER_INTERFACE = "vpc-00000000", "eni-00000001", "eni-00000002"
 TABLES = ("rtb-0000000a", "rtb-0000000c")

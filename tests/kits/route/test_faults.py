@@ -13,6 +13,7 @@ from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from tests.aws_server import AwsServer, Rule, World, throttle
 from tests.kits.route.harness import Node, targets
+from tests.kits.troubles import broken, expired, name_of, unauthorized
 
 REPLACE, DESCRIBE = "ec2:ReplaceRoute", "ec2:DescribeRouteTables"
 
@@ -21,22 +22,6 @@ REPLACE, DESCRIBE = "ec2:ReplaceRoute", "ec2:DescribeRouteTables"
 def read_timeout_ms() -> int:
     """Short, so that a call that hangs three times is done with soon."""
     return 400
-
-
-def unauthorized(operation: str) -> Rule:
-    return Rule(operation=operation, fault="error", status=403, code="UnauthorizedOperation")
-
-
-def broken(operation: str) -> Rule:
-    return Rule(operation=operation, fault="error", status=500, code="InternalError")
-
-
-def expired(operation: str) -> Rule:
-    return Rule(operation=operation, fault="error", status=400, code="RequestExpired")
-
-
-def name_of(rule: object) -> str:
-    return f"{rule.operation}-{rule.fault}-{rule.code}-{rule.left}" if isinstance(rule, Rule) else ""
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from tests.aws_server import AwsServer, MetadataServer, Profile, World
-from tests.kits.route.harness import Agent, Node, targets
+from tests.kits.acting import Agent
+from tests.kits.route.harness import Node, targets
 
 
 @pytest.fixture

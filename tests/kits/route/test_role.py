@@ -11,7 +11,8 @@ from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from tests.aws_server import AwsServer, Rule, World
 from tests.aws_server.fixtures import KEY
-from tests.kits.route.harness import Agent, Node, operations, targets
+from tests.kits.acting import Agent
+from tests.kits.route.harness import Node, operations, targets
 
 ROLE = "arn:aws:iam::123456789012:role/kagemusha-routes"  # moto: an ENI is known in its own account only
 REFUSED = Rule(operation="sts:AssumeRole", fault="error", status=403, code="AccessDenied")

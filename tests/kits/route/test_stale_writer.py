@@ -5,8 +5,6 @@ EC2 applies whatever arrives, in the order in which it arrives: a former owner's
 
 from __future__ import annotations
 
-import itertools
-import threading
 from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Literal
@@ -18,30 +16,11 @@ from agent.core.states import Health
 from recovery_kits.contract import Unanswered
 from recovery_kits.route import RouteKit
 from tests.aws_server import AwsServer, Rule, World, throttle
-from tests.kits.route.harness import Agent, Node, operations, targets
+from tests.kits.acting import CALL, Agent, Brief
+from tests.kits.route.harness import Node, operations, targets
 from tests.runtime.waiting import wait_until
 
 REPLACE, DESCRIBE = "ec2:ReplaceRoute", "ec2:DescribeRouteTables"
-CALL = 2  # how often one call asks: before it connects, and when its body is to go out
-
-
-class Brief:
-    """An authority that is over once it has been asked `times` times; it may freeze its node there.
-
-    A node that is `frozen` has had its last yes: it goes on with that when it is thawed.
-    """
-
-    def __init__(self, times: int, *, frozen: bool = False) -> None:
-        self._times, self._asked = times, itertools.count(1)
-        self.thawed = threading.Event()
-        if not frozen:
-            self.thawed.set()
-
-    def ms_left(self) -> int:
-        asked = next(self._asked)
-        if asked == self._times:
-            self.thawed.wait(60)
-        return 1_000 if asked <= self._times else 0
 
 
 @pytest.fixture

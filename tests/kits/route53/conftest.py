@@ -1,36 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from recovery_kits.route53 import kit
 from tests.aws_server import AwsServer
-from tests.aws_server.fixtures import aws_process, aws_server, only_loopback
-from tests.kits.route53.harness import Agent, Node, Zone
-
-__all__ = ["aws_process", "aws_server", "only_loopback"]
-
-
-@pytest.fixture(scope="session")
-def dns_agents() -> Iterator[Callable[[int], Agent]]:
-    """One agent for each read time-out."""
-    made: dict[int, Agent] = {}
-    yield lambda read_timeout_ms: made.setdefault(read_timeout_ms, Agent(read_timeout_ms))
-    for agent in made.values():
-        agent.close()
-
-
-@pytest.fixture
-def read_timeout_ms() -> int:
-    """How long calls wait; a module may say otherwise."""
-    return 2_000
-
-
-@pytest.fixture
-def agent(aws_server: AwsServer, dns_agents: Callable[[int], Agent], read_timeout_ms: int) -> Agent:
-    """The agent that all nodes of a test act through."""
-    return dns_agents(read_timeout_ms)
+from tests.kits.acting import Agent
+from tests.kits.route53.harness import Node, Zone
 
 
 @pytest.fixture

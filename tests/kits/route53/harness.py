@@ -10,7 +10,7 @@ from recovery_kits.contract import ALWAYS, Authority, Aws, Check, Finding, Run, 
 from recovery_kits.route53 import Route53Kit, Route53Parameters
 from tests.aws_server import AwsServer
 from tests.aws_server.world import ADDRESSES
-from tests.kits.route.harness import Agent, no_command
+from tests.kits.acting import Agent, no_command
 
 __all__ = ["NAME", "OWNER", "Agent", "Node", "Zone", "owner"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -12,7 +12,8 @@ from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from tests.aws_server import Rule
 from tests.aws_server.fixtures import KEY
-from tests.kits.route53.harness import NAME, OWNER, Agent, Node, Zone, owner
+from tests.kits.acting import Agent
+from tests.kits.route53.harness import NAME, OWNER, Node, Zone, owner
 
 LIST, CHANGE, ASK = "ListResourceRecordSets", "ChangeResourceRecordSets", "GetChange"
 THROTTLED = {"fault": "error", "status": 400, "code": "Throttling"}
@@ -27,12 +28,6 @@ SILENT, LOST, CUT = {"fault": "hang"}, {"fault": "drop-after"}, {"fault": "drop-
 def read_timeout_ms() -> int:
     """Short, so that a call that hangs once is done with soon."""
     return 400
-
-
-@pytest.fixture
-def hasty(dns_agents: Callable[[int], Agent]) -> Agent:
-    """One that may well give up too soon: for what nobody answers anyway."""
-    return dns_agents(100)
 
 
 def break_(zone: Zone, operation: str, fault: Mapping[str, object], left: int | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,27 +11,17 @@ from recovery_kits.contract import KitError, Unanswered
 from recovery_kits.route53 import Route53Kit
 from recovery_kits.route53.records import Reading
 from tests.aws_server import AwsServer, Rule
-from tests.kits.route53.harness import OWNER, Agent, Node, Zone, owner
+from tests.kits.acting import CALL, Agent, Brief
+from tests.kits.route53.harness import OWNER, Node, Zone, owner
 from tests.runtime.waiting import wait_until
 
 LIST, CHANGE = "ListResourceRecordSets", "ChangeResourceRecordSets"
-CALL = 2  # how often one call asks: before it connects, and when its body is to go out
-
-
-class Brief:
-    """An authority that is over once it has been asked `times` times."""
-
-    def __init__(self, times: int) -> None:
-        self._times, self._asked = times, itertools.count(1)
-
-    def ms_left(self) -> int:
-        return 1_000 if next(self._asked) <= self._times else 0
 
 
 @pytest.fixture
-def old_owner(aws_server: AwsServer, dns_agents: Callable[[int], Agent], zone: Zone) -> Node:
+def old_owner(aws_server: AwsServer, agents: Callable[[int], Agent], zone: Zone) -> Node:
     """db-01 with an agent of its own, soon out of patience, and authority for one more call."""
-    return Node(dns_agents(400), zone, "db-01", authority=Brief(CALL))
+    return Node(agents(400), zone, "db-01", authority=Brief(CALL))
 
 
 def hold_one_change(zone: Zone, node: Node) -> None:

@@ -1,26 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
 
 from recovery_kits.target_group import kit
 from tests.aws_server import AwsServer, World
-from tests.aws_server.fixtures import aws_process, aws_server, only_loopback, world
-from tests.kits.route.harness import Agent
+from tests.kits.acting import Agent
 from tests.kits.target_group.harness import PORT, Node
-
-__all__ = ["aws_process", "aws_server", "only_loopback", "world"]
-
-
-@pytest.fixture(scope="session")
-def agents() -> Iterator[Callable[[int], Agent]]:
-    """One agent for each read time-out: making a client takes longer than a test."""
-    made: dict[int, Agent] = {}
-    yield lambda read_timeout_ms: made.setdefault(read_timeout_ms, Agent(read_timeout_ms))
-    for agent in made.values():
-        agent.close()
 
 
 @pytest.fixture

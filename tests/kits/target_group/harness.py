@@ -10,7 +10,7 @@ from agent.aws import AwsError, Machine
 from recovery_kits.contract import ALWAYS, Authority, Check, Finding, Tools
 from recovery_kits.target_group import TargetGroupKit, TargetGroupParameters
 from tests.aws_server import AwsServer, World
-from tests.kits.route.harness import Agent, no_command
+from tests.kits.acting import Agent, no_command
 
 PORT = 443
 ELB = "elasticloadbalancing"

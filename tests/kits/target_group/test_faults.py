@@ -8,9 +8,9 @@ from agent.core.states import Health
 from recovery_kits.contract import KitError, Unanswered
 from recovery_kits.target_group import kit
 from tests.aws_server import AwsServer, Rule
-from tests.kits.route.test_faults import name_of
 from tests.kits.target_group.harness import Node, registered
 from tests.kits.target_group.test_actions import DEREGISTER, DESCRIBE, REGISTER
+from tests.kits.troubles import name_of
 
 
 @pytest.fixture

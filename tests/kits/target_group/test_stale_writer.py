@@ -10,8 +10,7 @@ from agent.core.hierarchy import REASSERT_AFTER_MS
 from agent.core.states import Health
 from recovery_kits.contract import Unanswered
 from tests.aws_server import AwsServer, Rule, World
-from tests.kits.route.harness import Agent
-from tests.kits.route.test_stale_writer import CALL, Brief
+from tests.kits.acting import CALL, Agent, Brief
 from tests.kits.target_group.harness import Node, registered
 from tests.kits.target_group.test_actions import DEREGISTER, REGISTER, operations
 from tests.runtime.waiting import wait_until

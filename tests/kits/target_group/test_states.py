@@ -12,7 +12,7 @@ from agent.core.states import Health
 from recovery_kits.contract import Check, KitError, Tools
 from recovery_kits.target_group import TargetGroupKit, TargetGroupParameters
 from recovery_kits.target_group.health import read_targets
-from tests.kits.route.harness import no_command
+from tests.kits.acting import no_command
 from tests.kits.target_group.test_actions import NO_GROUP
 
 OWN, OTHER = "i-0123456789abcdef1", "i-0123456789abcdef2"

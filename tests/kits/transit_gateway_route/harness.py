@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any, TypeVar
 
-from agent.aws import AwsSession, Machine
-from recovery_kits.contract import ALWAYS, Authority, Aws, Check, Ec2, Finding, Tools
+from agent.aws import Machine
+from recovery_kits.contract import ALWAYS, Authority, Aws, Check, Finding, Tools
 from recovery_kits.transit_gateway_route import TransitGatewayRouteKit, TransitGatewayRouteParameters
 from tests.aws_server import AwsServer, World
-from tests.kits.route.harness import Agent, no_command
+from tests.kits.acting import Agent, Known, no_command
 
 __all__ = ["DESTINATION", "Agent", "Gateway", "Node"]
 
@@ -69,27 +69,6 @@ class Gateway:
             TransitGatewayId=gateway, VpcId=vpc, SubnetIds=[subnet]
         )
         return made["TransitGatewayVpcAttachment"]["TransitGatewayAttachmentId"]
-
-
-@dataclass
-class Known:
-    """An AWS session of a machine that needn't ask who it is."""
-
-    session: AwsSession
-    machine: Machine
-
-    @property
-    def ec2(self) -> Ec2:
-        return self.session.ec2
-
-    async def call(self, service: Any, operation: str, **parameters: Any) -> dict[str, Any]:
-        return await self.session.call(service, operation, **parameters)
-
-    async def identity(self) -> Machine:
-        return self.machine
-
-    async def refresh_identity(self) -> Machine:
-        return self.machine
 
 
 @dataclass

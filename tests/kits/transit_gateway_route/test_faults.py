@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,46 +16,19 @@ from recovery_kits.transit_gateway_route.routes import Route
 from tests.aws_server import AwsServer, Rule, throttle
 from tests.aws_server.faults import Fault
 from tests.aws_server.fixtures import KEY
-from tests.kits.transit_gateway_route.harness import DESTINATION, Agent, Gateway, Node
+from tests.kits.acting import CALL, Agent, Brief
+from tests.kits.transit_gateway_route.harness import DESTINATION, Gateway, Node
+from tests.kits.troubles import broken, name_of, unauthorized
 from tests.runtime.waiting import wait_until
 
 REPLACE, CREATE = "ec2:ReplaceTransitGatewayRoute", "ec2:CreateTransitGatewayRoute"
 SEARCH = "ec2:SearchTransitGatewayRoutes"
-CALL = 2  # how often one call asks: before it connects, and when its body is to go out
-
-
-class Brief:
-    """An authority that is over once it has been asked `times` times."""
-
-    def __init__(self, times: int) -> None:
-        self._times, self._asked = times, itertools.count(1)
-
-    def ms_left(self) -> int:
-        return 1_000 if next(self._asked) <= self._times else 0
 
 
 @pytest.fixture
 def read_timeout_ms() -> int:
     """Short, so that a call that hangs once is done with soon."""
     return 400
-
-
-@pytest.fixture
-def hasty(transit_agents: Callable[[int], Agent]) -> Agent:
-    """One that may well give up too soon: for what nobody answers anyway."""
-    return transit_agents(100)
-
-
-def denied(operation: str) -> Rule:
-    return Rule(operation=operation, fault="error", status=403, code="UnauthorizedOperation")
-
-
-def broken(operation: str, left: int | None = None) -> Rule:
-    return Rule(operation=operation, fault="error", status=500, code="InternalError", left=left)
-
-
-def name_of(rule: object) -> str:
-    return f"{rule.operation}-{rule.fault}-{rule.code}-{rule.left}" if isinstance(rule, Rule) else ""
 
 
 @pytest.mark.parametrize(
@@ -97,7 +69,7 @@ def test_changes_that_were_made_count_though_no_answer_ever_comes(
         broken(CREATE),
         Rule(operation=REPLACE, fault="hang"),
         Rule(operation=SEARCH, fault="hang"),
-        denied(SEARCH),  # the changes were accepted; only reading back is refused
+        unauthorized(SEARCH),  # the changes were accepted; only reading back is refused
         Rule(fault="hang"),
     ],
     ids=name_of,
@@ -114,7 +86,7 @@ def test_nobody_can_tell_whether_restore_worked_after(
 
 
 def test_restore_fails_and_tells_which_permission_is_missing(db_01: Node, gateway: Gateway) -> None:
-    gateway.server.control.set_faults(denied(REPLACE))
+    gateway.server.control.set_faults(unauthorized(REPLACE))
     with pytest.raises(KitError, match="give the node's role ec2:ReplaceTransitGatewayRoute") as caught:
         db_01.restore()
     assert not isinstance(caught.value, Unanswered)
@@ -136,7 +108,7 @@ def test_a_throttled_table_keeps_no_other_from_being_changed(db_01: Node, gatewa
     [
         throttle(SEARCH),
         broken(SEARCH),
-        denied(SEARCH),
+        unauthorized(SEARCH),
         Rule(operation=SEARCH, fault="hang"),
         Rule(operation=SEARCH, fault="drop-before"),
     ],
@@ -268,7 +240,7 @@ def test_as_another_accounts_role_it_does_all_but_see_where_this_node_is(
 
 
 def test_a_missing_permission_is_found(db_01: Node, gateway: Gateway) -> None:
-    gateway.server.control.set_faults(denied(SEARCH))
+    gateway.server.control.set_faults(unauthorized(SEARCH))
     (finding,) = db_01.validate()
     assert finding.remedy == "give the node's role ec2:SearchTransitGatewayRoutes"
 
@@ -298,11 +270,11 @@ def test_authority_is_asked_before_each_change(db_01: Node, gateway: Gateway) ->
 
 
 def test_a_former_owners_change_that_lands_late_is_won_back(
-    aws_server: AwsServer, transit_agents: Callable[[int], Agent], gateway: Gateway
+    aws_server: AwsServer, agents: Callable[[int], Agent], gateway: Gateway
 ) -> None:
     """db-01's change is held on its way; db-02 takes over; then the change lands."""
-    old = Node(transit_agents(400), gateway, "db-01", Brief(CALL))
-    db_02 = Node(transit_agents(2_000), gateway, "db-02")
+    old = Node(agents(400), gateway, "db-01", Brief(CALL))
+    db_02 = Node(agents(2_000), gateway, "db-02")
     db_02.restore()
     aws_server.control.set_faults(Rule(operation=REPLACE, fault="late", left=1))
     try:

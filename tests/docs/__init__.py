@@ -1,0 +1,1 @@
+"""What writes docs/reference, builds the site, and shows that neither is stale."""

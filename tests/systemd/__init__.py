@@ -1,0 +1,1 @@
+"""The units of systemd/ under a real systemd, as the first process of machines made of namespaces."""
