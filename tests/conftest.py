@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.logs import LOGS
+from tests.logs import LOGS, pressure
 
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: those of the
 # tests that send it would never end.
@@ -42,4 +42,5 @@ def pytest_runtest_makereport(
         for node in item.listchain():
             if LOGS in node.stash:
                 report.sections.append(("the machines' logs", node.stash[LOGS]()))
+                report.sections.append(("what this machine's processes waited for", pressure()))
     return report

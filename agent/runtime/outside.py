@@ -27,7 +27,7 @@ from agent.fencing.levels import NotFenced
 from agent.fencing.opening import open_levels
 
 PROBE_LIMIT_S = 2.0
-ARBITER_LIMIT_S = (0.2, 1.5)  # whatever dead_after is; else a third of it: one answer lost leaves two tries
+ARBITER_LIMIT_S = (0.2, 5.0)  # whatever dead_after is; else a third of it: one answer lost leaves two tries
 
 _log = logging.getLogger(__name__)
 
