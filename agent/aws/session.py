@@ -17,6 +17,7 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.aws.bucket import CHANGES, READS, Bucket, Rate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from agent.aws.setup import Limits
 
 T = TypeVar("T")
+Precedence = Callable[[], AbstractContextManager[None]]  # of a thread, over what else the machine does
 Caller = tuple[Service, str | None]  # a client's service, and the ARN of the role that it calls as
 BY_AUTHORITY = frozenset({"ec2", "route53", "elbv2"})  # what stands for who runs a hierarchy lives there
 THREADS = 16  # also the pooled connections: as many route tables can be changed at once
@@ -56,15 +58,18 @@ class AwsSession:
         name: str = "kagemusha",
         reads: Rate = READS,
         changes: Rate = CHANGES,
+        precedence: Precedence = nullcontext,
     ) -> None:
         """`name` is what CloudTrail shows beside a role that this node assumes, e.g. "demo.db-01".
 
         `reads` and `changes` bound how often each of EC2, Route 53 and the load balancers is called: their
-        quotas are the account's. An arbiter's table is the cluster's own, and a vote mustn't wait.
+        quotas are the account's. An arbiter's table is the cluster's own, and a vote mustn't wait: its
+        calls, once all that they need is loaded, are made within `precedence`.
         """
         self._name = SESSION_NAME_REST.sub("-", name)[:SESSION_NAME_LENGTH]
         self._rates = {True: reads, False: changes}
         self._buckets: dict[tuple[Service, bool], Bucket] = {}
+        self._precedence = precedence
         self._region = region  # None: this instance's
         self._connect_s, self._read_s = connect_timeout_ms / 1_000, read_timeout_ms / 1_000
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
@@ -131,9 +136,12 @@ class AwsSession:
             await self._wait_turn(service, operation, reading=reading)
         client = await self.load(service, role)
         limit_s = self._connect_s + self._read_s + GRACE_S
-        return await self._in_thread(
-            operation, limit_s, lambda: client.call(operation, parameters, authority), role
-        )
+
+        def send() -> dict[str, Any]:
+            with self._precedence():
+                return client.call(operation, parameters, authority)
+
+        return await self._in_thread(operation, limit_s, send, role)
 
     async def load(self, service: Service, role: str | None = None) -> Client:
         """The service's client, made at its first use, its role assumed then; raises AwsError."""

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from agent.runtime.realtime import precedence
 from recovery_kits.blocking import Blocking
 
 T = TypeVar("T")
@@ -34,4 +35,10 @@ class Disk:
         work hangs. What ran out of time may still be done when the disk comes back.
         """
         async with self._turn:
-            return await self._accesses.do(work)
+            return await self._accesses.do(lambda: _at_once(work))
+
+
+def _at_once(work: Callable[[], T]) -> T:
+    """What is written here is waited for by a vote, or by whoever is answered only when it is durable."""
+    with precedence():
+        return work()

@@ -8,8 +8,12 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4  # linux/mman.h: lock what is touched, not what is mapped
+
+_RESET_ON_FORK = os.SCHED_RESET_ON_FORK  # what kits start runs as anything else; new threads do, too
 
 _log = logging.getLogger(__name__)
 
@@ -20,8 +24,26 @@ def take_precedence() -> list[str]:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
         refused.append(f"locked memory ({os.strerror(ctypes.get_errno())})")
-    try:  # reset on fork: what kits start runs as anything else
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | _RESET_ON_FORK, os.sched_param(1))
     except OSError as error:
         refused.append(f"real-time priority ({error.strerror})")
     return refused
+
+
+@contextmanager
+def precedence() -> Iterator[None]:
+    """Give this thread the event loop's priority meanwhile: what it does decides who runs a service.
+
+    Only for what is short. A thread without it that holds the interpreter's lock, and gets no processor,
+    holds up the event loop, whatever that one's priority.
+    """
+    first = os.getpid()  # the thread of that number runs the loop
+    if os.sched_getscheduler(first) != os.SCHED_RR | _RESET_ON_FORK:
+        yield  # it wasn't permitted
+        return
+    os.sched_setscheduler(0, os.SCHED_RR | _RESET_ON_FORK, os.sched_param(1))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER | _RESET_ON_FORK, os.sched_param(0))
