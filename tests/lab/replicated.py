@@ -84,7 +84,7 @@ class Replicated(VmCluster):
         return self.api(node).mirror(TAG)
 
     def wait_whole(self, seen_by: str) -> None:
-        """Until every node's copy counts; a node that reset itself meanwhile comes back, as a real one does."""
+        """Until every node's copy counts; one that reset itself meanwhile comes back, as a real one does."""
 
         def whole() -> bool:
             for node in [each for each in NODES if not self.machines[each].on]:
