@@ -58,6 +58,9 @@ METRICS = {
     "mirror_leg_stalled_seconds": Metric(
         "gauge", "For how long writes have waited for a target; on the source."
     ),
+    "mirror_leg_answer_seconds": Metric(
+        "gauge", "How long a target takes for an answer, on average of five seconds; on the source."
+    ),
 }
 
 
@@ -149,6 +152,7 @@ def _leg(leg: LegDetails, labels: dict[str, str]) -> Iterator[Sample]:
         yield Sample("mirror_leg_state", {**labels, "state": state}, state == leg.state)
     yield Sample("mirror_leg_stalled_seconds", labels, leg.stalled_ms / 1_000)
     known = {
+        "mirror_leg_answer_seconds": None if leg.answer_ms is None else leg.answer_ms / 1_000,
         "mirror_leg_copied_ratio": None if leg.percent is None else leg.percent / 100,
         "mirror_leg_left_bytes": leg.bytes_left,
         "mirror_leg_rate_bytes_per_second": leg.rate_bytes_per_s,

@@ -52,6 +52,9 @@ def _about_target(mirror: MirrorReport, node: str, on: MirrorOnNode) -> Iterator
     alone = f"; until then {mirror.owner} alone has everything" if len(mirror.in_sync) == 1 else ""
     if leg is not None and leg.stalled_ms >= LONG_STALL_MS:
         yield f"writes have waited {leg.stalled_ms / 1_000:.0f} s for {node}{_because(leg)}"
+    elif leg is not None and leg.slow_ms:
+        pause = f"kage mirror pause {mirror.tag} {node}"
+        yield f"each write takes {leg.slow_ms / 1_000:.1f} s on {node}; to go on without it: {pause}"
     elif on.standing not in PRESENT:
         if not on.in_sync:
             yield f"it goes on without {node}: start that node, and its copy is filled by itself{alone}"

@@ -30,6 +30,10 @@ class LegDetails(msgspec.Struct, frozen=True, kw_only=True):
     lag_s: float | None = None  # for how long its copy hasn't been whole; of one that counts: mode async
     address: str = ""  # in use
     stalled_ms: int = 0  # for how long writes have waited for it
+    answer_ms: int | None = (
+        None  # how long it takes for an answer, on average of the last 5 s; None: none was asked
+    )
+    slow_ms: int = 0  # the same if it is too long
     why: str = ""  # of a state that isn't fine
     last_resync: ResyncDetails | None = None
 

@@ -11,15 +11,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from agent.core.ids import Instant
+from agent.core.ids import Instant, later
 from recovery_kits.blocking import Blocking
 from recovery_kits.contract import CommandFailed
+from recovery_kits.mirror.answers import Pace, Stall
 from recovery_kits.mirror.array import Array, ArrayState
 from recovery_kits.mirror.chunks import Chunks
 from recovery_kits.mirror.copies import Copies
 from recovery_kits.mirror.lag import Lag
 from recovery_kits.mirror.leg import Leg, read_leg
-from recovery_kits.mirror.legs import Facts, Member, Retry, Stall, Step, decide, member_of
+from recovery_kits.mirror.legs import Facts, Member, Retry, Step, decide, member_of
 from recovery_kits.mirror.link import Link
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.owed import Owed
@@ -31,9 +32,11 @@ from recovery_kits.mirror.relays import Relays
 from recovery_kits.mirror.turns import Queued, Turns
 
 POLL_S = 0.2
+LONGEST_GAP_MS = 600  # between two looks; after a longer one this machine, or we, had been stopped
 _CONNECT_S = 5.0  # for an address to answer
 _FAIL_S = 0.05
 _RESENT_MS = 1_500  # after another connection is found: the kernel sends again what waits, by whole seconds
+_SLOW_PAUSE_MS = 300_000  # until a leg that was too slow is tried again
 _ADD_S = 60.0  # for md to take a leg in; the copy itself comes after
 _TROUBLES = (NbdError, CommandFailed, Refused, Queued, OSError)
 
@@ -49,6 +52,7 @@ class Hands:
     adding: asyncio.Lock  # md takes in one leg at a time
     turns: Turns  # and copies to one
     owed: Owed
+    disk: Pace  # of this node's leg
     clock_ms: Callable[[], Instant]
     log: Callable[[str], None]
     relays: Relays | None = None  # that connections go through
@@ -72,7 +76,7 @@ class Keeper:
         self.progress: Progress | None = None
         self.last: Resync | None = None
         self.troubled_ms = 0
-        self._stall = Stall(longest_gap_ms=round(3 * POLL_S * 1_000))
+        self._stall, self._pace = Stall(LONGEST_GAP_MS), Pace(LONGEST_GAP_MS)
         self._dead_since: Instant | None = None
         self._done_then = 0  # requests answered when the link died
         self._trying = Blocking(f"the leg of {node}", limit_s=_CONNECT_S, most=2)
@@ -96,11 +100,12 @@ class Keeper:
         self.member = self._lag.look(said, now, counts=self.whole)
         if self.link.dead and self.member is not Member.ABSENT and self._lag.possible:
             self.afresh = True  # its relay has ended, and with it what was on its way
-        waiting, done = self.link.requests()
-        stalled_ms = self._stall.look(now, waiting, done)
+        seen = self.link.answers()
+        self._pace.look(now, seen)
+        stalled_ms = self._stall.look(now, seen)
         if not self.link.heard_all and stalled_ms > self._hands.place.dead_after_ms // 2:
             self.link.dead = True  # as far as can be known: that it died may have been told to nobody
-        self.troubled_ms = max(stalled_ms, self._silent_ms(now, done))
+        self.troubled_ms = max(stalled_ms, self._silent_ms(now, seen.done))
         self._reconnected = self._reconnected and self.troubled_ms > 0
         self._follow_copy(now, state)
         self._follow_turns()
@@ -120,6 +125,13 @@ class Keeper:
             self._dead_since = None
         return 0 if self._dead_since is None else now - self._dead_since + 1
 
+    @property
+    def slow_ms(self) -> int:
+        """How long a whole copy takes for an answer on average, if that is too long; else 0."""
+        if self.member is not Member.IN_SYNC:
+            return 0
+        return self._pace.slow_ms(self._hands.place.slow_after_ms, self._hands.disk)
+
     async def step(self) -> bool:
         """Do what comes next for it; whether that has changed anything."""
         more_ms = _RESENT_MS if self._reconnected else 0  # once, and below what writes may wait
@@ -133,9 +145,26 @@ class Keeper:
             case Step.RECONNECT:
                 return await self._try(self._reconnect)
             case Step.DETACH:
-                return await self._try(self._detach)
+                slow_ms = self._unwanted_ms
+                detached = await self._try(self._detach)
+                if detached and slow_ms:
+                    self._hold_off(slow_ms)
+                return detached
             case Step.ATTACH:
                 return await self._try(self._attach)
+
+    @property
+    def _unwanted_ms(self) -> int:
+        """The same where slow copies shall be done without."""
+        return self.slow_ms if self._hands.place.drops_slow else 0
+
+    def _hold_off(self, slow_ms: int) -> None:
+        """Don't take it back at once: it was too slow."""
+        self._retry.hold(later(self._hands.clock_ms(), _SLOW_PAUSE_MS))
+        self.why = (
+            f"it took {slow_ms} ms for an answer; it is tried again after {_SLOW_PAUSE_MS // 60_000} min"
+        )
+        self._hands.log(f"{self.node}: {self.why}")
 
     def _count(self, *, whole: bool) -> bool:
         """Its copy shall count, or not; to have that agreed is the source's part, for all copies at once."""
@@ -159,6 +188,7 @@ class Keeper:
             connected=self.link.index is not None,
             link_dead=self.link.dead,
             troubled_ms=self.troubled_ms,
+            slow=self._unwanted_ms > 0,
             paused=self.paused,
             afresh=self.afresh or self._hands.turns.gives_way(self.node),
             may_try=self._retry.may_try(self._hands.clock_ms()),
@@ -292,6 +322,8 @@ class Keeper:
             "state": self._state(),
             "address": self.link.address if self.link.index is not None else "",
             "stalled_ms": self.troubled_ms,
+            "answer_ms": self._pace.ms,
+            "slow_ms": self.slow_ms,
             "why": self.why or self._hands.copies.why,
             "lag_s": None if since is None else round((self._hands.clock_ms() - since) / 1_000, 1),
             **(self._lag.details() if self.whole else {}),

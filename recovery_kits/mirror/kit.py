@@ -115,7 +115,8 @@ class MirrorKit(Kit[MirrorParameters]):
             return Check.failed(f"{self._place.device} is read-only")
         if why := self._local_trouble(state):
             return Check.failed(why)
-        return Check.ok()
+        slow = source.slow() if (source := self._controls.source) is not None else ""
+        return Check.unknown(slow) if slow else Check.ok()
 
     async def recover(self) -> None:
         """Start it again; with a disk that failed there is nothing to repair here."""

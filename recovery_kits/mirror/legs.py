@@ -61,6 +61,7 @@ class Facts:
     connected: bool  # there is a network block device for it
     link_dead: bool  # the kernel has lost its connection
     troubled_ms: int  # for how long requests have waited or the link has been dead; 0: all is well
+    slow: bool = False  # it answers so late that an operator would rather do without it
     paused: bool  # an operator wants nothing to be copied to it
     afresh: bool  # it shall be detached and attached again
     may_try: bool  # the pause since the last try to connect is over
@@ -70,7 +71,8 @@ def decide(facts: Facts, dead_after_ms: int) -> Step:
     """The next step for a leg that shall not hold writes up for longer than `dead_after_ms`."""
     if facts.member is Member.ABSENT:
         return _absent(facts)
-    if facts.paused or facts.afresh or facts.member is Member.FAULTY or facts.troubled_ms >= dead_after_ms:
+    unwanted = facts.paused or facts.afresh or facts.slow
+    if unwanted or facts.member is Member.FAULTY or facts.troubled_ms >= dead_after_ms:
         return Step.DETACH if facts.counted is Counted.NO else Step.EXCLUDE
     if facts.troubled_ms > 0:
         return Step.RECONNECT if facts.link_dead and facts.may_try else Step.REST
@@ -85,29 +87,6 @@ def _absent(facts: Facts) -> Step:
     if facts.connected:
         return Step.DETACH
     return Step.ATTACH if facts.may_try and not facts.paused else Step.REST
-
-
-class Stall:
-    """For how long a device has had requests and answered none, by looks at its counters."""
-
-    def __init__(self, longest_gap_ms: int) -> None:
-        """Of two looks that lie further apart than `longest_gap_ms`, no more than that counts.
-
-        Who looks may have been stopped, and the machine with it: then nobody was waiting.
-        """
-        self._longest_gap_ms = longest_gap_ms
-        self._looked_at: Instant | None = None
-        self._done = 0
-        self.ms = 0
-
-    def look(self, now: Instant, waiting: int, done: int) -> int:
-        """`waiting` requests are in flight, `done` were ever answered; the stall so far in milliseconds."""
-        if self._looked_at is None or waiting == 0 or done != self._done:
-            self.ms = 0
-        else:
-            self.ms += max(1, min(now - self._looked_at, self._longest_gap_ms))
-        self._looked_at, self._done = now, done
-        return self.ms
 
 
 class Retry:
@@ -127,6 +106,10 @@ class Retry:
         """A try failed: pause."""
         pause_ms = self.PAUSES_MS[min(self._failures, len(self.PAUSES_MS) - 1)]
         self._failures, self._again_at = self._failures + 1, Instant(now + pause_ms)
+
+    def hold(self, until: Instant) -> None:
+        """It isn't tried before."""
+        self._again_at = until
 
     def over(self) -> None:
         """A try worked, or there is a reason to try at once."""

@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from recovery_kits.mirror import links
+from recovery_kits.mirror.answers import Answers, answers
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.negotiation import Session, negotiate
 from recovery_kits.mirror.place import Place
@@ -22,7 +23,6 @@ from recovery_kits.mirror.relays import Relays
 _DEAD_CONNECTION_S = 24 * 3_600  # requests wait for us to decide; md would fail the leg at the first error
 _PATIENT_S = 3_600  # a relay that answers at its own time: whether it does is for the agent to judge
 _ESTABLISHED = "01"  # in /proc/net/tcp
-_READS, _WRITES, _DISCARDS, _FLUSHES = 0, 4, 11, 15  # requests done; fields of Documentation/block/stat.rst
 
 
 class Link:
@@ -111,9 +111,9 @@ class Link:
         finally:
             os.close(descriptor)
 
-    def requests(self) -> tuple[int, int]:
-        """How many requests of its device wait for an answer, and how many ever got one."""
-        return requests(self.device)
+    def answers(self) -> Answers:
+        """How its device has answered so far."""
+        return answers(self.device)
 
     async def _open(self, at: int, limit_s: float) -> Session:
         self._at = at
@@ -167,15 +167,3 @@ def _in_hex(address: str) -> str:
     packed = ip_address(address).packed
     words = (packed[at : at + 4] for at in range(0, len(packed), 4))
     return "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
-
-
-def requests(device: str) -> tuple[int, int]:
-    """The same of any block device, such as "vda1"; (0, 0) when it has gone."""
-    directory = Path("/sys/class/block") / device
-    try:
-        waiting = sum(map(int, (directory / "inflight").read_text().split()))
-        fields = (directory / "stat").read_text().split()
-    except OSError:
-        return 0, 0
-    done = sum(int(fields[at]) for at in (_READS, _WRITES, _DISCARDS, _FLUSHES) if at < len(fields))
-    return waiting, done

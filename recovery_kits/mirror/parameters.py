@@ -83,6 +83,23 @@ class MirrorParameters:
             "they have the cluster's key (TLS 1.3); nothing else is needed for it."
         ),
     ] = False
+    slow_target: Annotated[
+        Literal["tell", "drop"],
+        Meta(
+            description="What is done about another node's copy that is slow by `slow_after_ms`, and takes "
+            "twice as long as this node's disk. tell: an alarm, and writes go on waiting for it. drop: they "
+            "go on without it, and five minutes later it gets what it missed; until then it doesn't count."
+        ),
+    ] = "tell"
+    slow_after_ms: Annotated[
+        int,
+        Meta(
+            description="From what time for an answer on a disk counts as slow, here or on another node, on "
+            "average of the last five seconds.",
+            ge=10,
+            le=60_000,
+        ),
+    ] = 500
     resync_limit: Annotated[
         int, Meta(description="How much a resync copies in a second at most, in bytes; 0: no limit.", ge=0)
     ] = 0

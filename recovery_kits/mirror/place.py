@@ -28,6 +28,8 @@ class Place:
     dead_after_ms: int  # how long a leg may hold writes up
     runtime: Path
     mode: str = "sync"
+    slow_after_ms: int = 500  # a disk that takes so long for an answer is too slow
+    drops_slow: bool = False  # then its leg is done without
 
     @classmethod
     def of(cls, parameters: MirrorParameters, tools: Tools) -> Place:
@@ -45,6 +47,8 @@ class Place:
             dead_after_ms=site.dead_after_ms,
             runtime=site.runtime_dir / "mirror",
             mode=parameters.mode,
+            slow_after_ms=parameters.slow_after_ms,
+            drops_slow=parameters.slow_target == "drop",
         )
 
     @property

@@ -13,12 +13,11 @@ from typing import Any
 
 from agent.core.ids import Instant
 from recovery_kits.contract import CommandFailed, Tools
+from recovery_kits.mirror.answers import Pace, Stall, answers
 from recovery_kits.mirror.array import Array, ArrayState
 from recovery_kits.mirror.copies import Copies
-from recovery_kits.mirror.keeper import POLL_S, Hands, Keeper
+from recovery_kits.mirror.keeper import LONGEST_GAP_MS, POLL_S, Hands, Keeper
 from recovery_kits.mirror.leg import Leg, Read
-from recovery_kits.mirror.legs import Stall
-from recovery_kits.mirror.link import requests
 from recovery_kits.mirror.links import DeadLinks
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.owed import Owed
@@ -57,6 +56,7 @@ class Source:
         self._resync_limit, self._relays = resync_limit, relays
         self._copies = Copies(tools.replicas, tools.log, self._stir)
         self._stirred = asyncio.Event()  # another one after each look and each agreement
+        self._disk_pace = Pace(LONGEST_GAP_MS)
         hands = Hands(
             place=place,
             array=array,
@@ -68,9 +68,10 @@ class Source:
             log=tools.log,
             relays=relays,
             owed=owed,
+            disk=self._disk_pace,
         )
         self.keepers: Mapping[str, Keeper] = {node: Keeper(node, hands) for node in place.peers}
-        self._disk_stall = Stall(longest_gap_ms=round(3 * POLL_S * 1_000))
+        self._disk_stall = Stall(LONGEST_GAP_MS)
         self._unanswered_ms = 0  # for how long the disk hasn't answered our own reading
         self._read_disk = read_disk
         self.state: ArrayState | None = None  # as it was seen last
@@ -114,6 +115,18 @@ class Source:
     def disk_stalled_ms(self) -> int:
         """For how long this node's disk has had something to answer and answered nothing."""
         return max(self._disk_stall.ms, self._unanswered_ms)
+
+    def slow(self) -> str:
+        """Which disk keeps whoever writes waiting, though it answers; "" if none does."""
+        path, ms = self._place.disk, self._disk_pace.ms or 0
+        if self._disk_pace.slow_ms(self._place.slow_after_ms):
+            return f"{path} takes {ms} ms for an answer: see what ails it, or move the service"
+        return "; ".join(
+            f"writes take {keeper.slow_ms} ms on {node} and {ms} ms here: see what ails its disk or the "
+            f"network, or go on without it: kage mirror pause {self._place.tag} {node}"
+            for node, keeper in self.keepers.items()
+            if keeper.slow_ms
+        )
 
     @property
     def resync_limit(self) -> int:
@@ -165,7 +178,9 @@ class Source:
             if state is None or not state.is_started:
                 return  # quick_check tells
             self.state = state
-            self._disk_stall.look(clock_ms(), *requests(self._disk_name))
+            seen, now = answers(self._disk_name), clock_ms()
+            self._disk_stall.look(now, seen)
+            self._disk_pace.look(now, seen)
             for keeper in self.keepers.values():
                 keeper.look(state)
             self._say()

@@ -161,6 +161,11 @@ ALONE_HAS = "; until then db-01 alone has everything"
             "writes have waited 3 s for db-02: no answer",
         ),
         (
+            BOTH,
+            {"db_01": source(**IN_SYNC, answer_ms=2_340, slow_ms=2_340), "db_02": target()},
+            f"each write takes 2.3 s on db-02; to go on without it: kage mirror pause {TAG} db-02",
+        ),
+        (
             ALONE,
             {"db_02": target()},
             f"db-02 isn't in sync, and db-01 tells nothing of its copy{ALONE_HAS}",

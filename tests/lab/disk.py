@@ -3,7 +3,7 @@
 Invariants:
 - what a guest wrote before a flush that was answered is durable, whatever happens then;
 - what was written since can be lost by a power cut, whole writes each, the newest CACHE_BYTES at most;
-- no answer is given while the disk hangs, and none but an error while it fails.
+- no answer is given while the disk hangs, a late one while it is slow, none but an error while it fails.
 
 QEMU reaches it by NBD over a Unix socket, in this program, so that the test decides what a power cut
 loses: killing QEMU alone loses nothing, since the host's page cache keeps every write.
@@ -25,6 +25,7 @@ from tests.lab.nbd import Command, Connection, Request
 
 CACHE_BYTES = 128 * 1024 * 1024
 END_LIMIT_S = 30.0
+SLOW_S = 0.3
 
 
 class Trouble(Enum):
@@ -33,6 +34,7 @@ class Trouble(Enum):
     NONE = auto()
     FAIL = auto()  # answers EIO and changes nothing
     HANG = auto()  # takes them, and answers once it is mended
+    SLOW = auto()  # answers each SLOW_S after the one before
 
 
 Keep = Callable[[int], bool]  # whether the unflushed write of that index, 0 the oldest, survives
@@ -130,6 +132,7 @@ class Disk:
         while (request := connection.receive()).command is not Command.DISCONNECT:
             with self._changed:
                 self._changed.wait_for(lambda: self._ending or self._trouble is not Trouble.HANG)
+                self._changed.wait_for(lambda: self._ending or self._trouble is not Trouble.SLOW, SLOW_S)
                 if self._ending:
                     return
                 failed = self._trouble is Trouble.FAIL

@@ -175,6 +175,21 @@ def test_a_hanging_disk_answers_when_it_is_mended(rig: Rig) -> None:
     assert rig.client.read(0) == b"a" * BLOCK
 
 
+def test_a_slow_disk_answers_late_and_at_once_when_it_is_mended(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.disk.trouble(Trouble.SLOW)
+    rig.client.begin(Command.WRITE, 0, b"a" * BLOCK)
+    assert not rig.client.answers(within_s=disk.SLOW_S / 3)
+    assert rig.client.error() == 0
+    monkeypatch.setattr(disk, "SLOW_S", 60.0)
+    rig.client.begin(Command.WRITE, 0, b"b" * BLOCK)
+    assert not rig.client.answers(within_s=0.2)
+    rig.disk.trouble(Trouble.NONE)
+    assert rig.client.error() == 0
+    assert rig.client.read(0) == b"b" * BLOCK
+
+
 def test_the_power_can_be_cut_while_it_hangs(rig: Rig) -> None:
     rig.disk.trouble(Trouble.HANG)
     rig.client.begin(Command.WRITE, 0, b"a" * BLOCK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -208,6 +209,21 @@ def test_a_target_whose_disk_hangs_is_gone_on_without(calm: MirrorLab) -> None:
     assert resync["kind"] == "union"
     calm.control(SOURCE, "verify")
     assert calm.job(SOURCE)["text"] == "the copies are the same"
+
+
+def test_a_target_that_is_slow_is_told_and_keeps_its_copy(calm: MirrorLab) -> None:
+    disk = calm.lab.guests[TARGET].data
+    with calm.writing(SOURCE) as writes:
+        try:
+            disk.trouble(Trouble.SLOW)
+            began = time.monotonic()
+            wait_until(lambda: "kage mirror pause" in quick_check(calm), 90, "it is told")
+            print(f"told after {time.monotonic() - began:.1f} s: {quick_check(calm)}")
+            assert calm.leg(SOURCE)["state"] == "in-sync"
+            writes.go_on()
+        finally:
+            disk.trouble(Trouble.NONE)
+        wait_until(lambda: quick_check(calm) == "", 90, "it is quick again")
 
 
 def test_a_disk_that_hangs_is_told_and_holds_up_nobody_who_asks(calm: MirrorLab) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from recovery_kits.mirror.legs import Counted, Member
 from recovery_kits.mirror.turns import Queued
-from tests.kits.mirror.keeper_world import World, healthy
+from tests.kits.mirror.keeper_world import PLACE, STEP_MS, World, healthy
 from tests.kits.mirror.legs import FAULTY, DiskLeg
 from tests.kits.mirror.voters import telling
 from tests.runtime.waiting import on_loop, until
@@ -185,3 +187,50 @@ async def test_a_full_copy_is_broken_off_for_a_leg_that_lacks_little(world: Worl
         world.turns.leave("db-03")
         await world.live(2)
         assert world.done[5:] == ["connect", "add nbd0"]
+
+
+def answer_slowly(world: World, each_ms: int) -> None:
+    """One request since the last look, after so long."""
+    world.answered, world.waited_ms = world.answered + 1, world.waited_ms + each_ms
+
+
+@pytest.mark.parametrize("drops", [False, True])
+@on_loop
+async def test_a_leg_that_answers_too_late_is_told_or_done_without(
+    monkeypatch: pytest.MonkeyPatch, *, drops: bool
+) -> None:
+    world = World(monkeypatch, replace(PLACE, drops_slow=drops))
+    async with healthy(world):
+        world.image = DiskLeg().image()
+        for _ in range(30):
+            answer_slowly(world, 800)
+            await world.live(1)
+            if world.done:
+                break
+        if not drops:
+            assert world.keeper.slow_ms == 800
+            assert world.keeper.details()["answer_ms"] == 800
+            assert world.done == []
+            assert world.copies.counted("db-02") is Counted.YES
+            return
+        assert world.voters.asked[-1] == {"db-01"}  # agreed before it is left
+        assert world.done == ["fail nbd0", "disconnect", "remove nbd0"]
+        assert "it took 800 ms for an answer" in world.keeper.details()["why"]
+        world.index = None
+        await world.live(20)
+        assert len(world.done) == 3
+        await world.live(300_000 // STEP_MS)
+        assert world.done[3:] == ["connect", "re-add nbd0"]
+
+
+@on_loop
+async def test_a_leg_that_is_as_slow_as_this_nodes_disk_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, replace(PLACE, drops_slow=True))
+    async with healthy(world):
+        for _ in range(60):
+            answer_slowly(world, 800)
+            world.disk_answered, world.disk_waited_ms = world.answered, world.waited_ms
+            await world.live(1)
+        assert world.keeper.details()["answer_ms"] == 800
+        assert world.keeper.slow_ms == 0
+        assert world.done == []

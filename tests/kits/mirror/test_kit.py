@@ -239,6 +239,9 @@ async def test_a_disk_that_hangs_has_failed_and_is_not_repaired_here(
     class Hanging:
         disk_stalled_ms = HUNG_MS
 
+        def slow(self) -> str:
+            return ""
+
     world.running = RUNNING
     assert (await world.kit.quick_check()).health is Health.OK
     monkeypatch.setattr(world.kit._controls, "source", Hanging())
@@ -246,6 +249,22 @@ async def test_a_disk_that_hangs_has_failed_and_is_not_repaired_here(
     with pytest.raises(KitError, match="another node's copy must take over"):
         await world.kit.recover()
     assert world.done == []
+
+
+@on_loop
+async def test_a_disk_that_is_slow_is_told_and_moves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow:
+        disk_stalled_ms = 0
+
+        def slow(self) -> str:
+            return "writes take 800 ms on db-02"
+
+    world.running = RUNNING
+    monkeypatch.setattr(world.kit._controls, "source", Slow())
+    check = await world.kit.quick_check()
+    assert (check.health, check.why) == (Health.UNKNOWN, "writes take 800 ms on db-02")
 
 
 @on_loop

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.core.ids import Instant
-from recovery_kits.mirror.legs import Counted, Facts, Member, Retry, Stall, Step, decide
+from recovery_kits.mirror.legs import Counted, Facts, Member, Retry, Step, decide
 
 DEAD_AFTER_MS = 2_000
 
@@ -37,10 +37,11 @@ ALL = [
         troubled_ms=troubled_ms,
         paused=paused,
         afresh=afresh,
+        slow=slow,
         may_try=may_try,
     )
     for member, counted, troubled_ms in itertools.product(Member, Counted, (0, 100, 1_999, 2_000, 9_000))
-    for connected, link_dead, paused, afresh, may_try in itertools.product((True, False), repeat=5)
+    for connected, link_dead, paused, afresh, slow, may_try in itertools.product((True, False), repeat=6)
 ]
 
 
@@ -61,6 +62,8 @@ ALL = [
         (facts(paused=True, counted=Counted.NO), Step.DETACH),
         (facts(afresh=True), Step.EXCLUDE),
         (facts(afresh=True, counted=Counted.NO), Step.DETACH),
+        (facts(slow=True), Step.EXCLUDE),
+        (facts(slow=True, counted=Counted.NO), Step.DETACH),
         (facts(member=Member.FAULTY), Step.EXCLUDE),
         (facts(member=Member.FAULTY, counted=Counted.NO), Step.DETACH),
         (facts(member=Member.COPYING, counted=Counted.NO), Step.REST),
@@ -88,29 +91,12 @@ def test_a_copy_counts_only_while_md_says_that_it_is_in_sync_and_it_answers() ->
     included = [seen for seen in ALL if decide(seen, DEAD_AFTER_MS) is Step.INCLUDE]
     assert {seen.member for seen in included} == {Member.IN_SYNC}
     assert {seen.troubled_ms for seen in included} == {0}
-    assert not any(seen.paused or seen.afresh for seen in included)
+    assert not any(seen.paused or seen.afresh or seen.slow for seen in included)
 
 
 def test_no_leg_holds_writes_up_for_longer_than_dead_after() -> None:
     late = [seen for seen in ALL if seen.member is not Member.ABSENT and seen.troubled_ms >= DEAD_AFTER_MS]
     assert {decide(seen, DEAD_AFTER_MS) for seen in late} == {Step.EXCLUDE, Step.DETACH}
-
-
-def test_a_stall_is_the_time_without_an_answer_to_what_was_asked() -> None:
-    stall = Stall(longest_gap_ms=500)
-    assert stall.look(Instant(1_000), waiting=3, done=7) == 0
-    assert stall.look(Instant(1_200), waiting=3, done=7) == 200
-    assert stall.look(Instant(1_400), waiting=9, done=7) == 400
-    assert stall.look(Instant(1_600), waiting=9, done=8) == 0  # one was answered
-    assert stall.look(Instant(1_800), waiting=8, done=8) == 200
-    assert stall.look(Instant(2_000), waiting=0, done=16) == 0
-    assert stall.look(Instant(2_200), waiting=0, done=16) == 0  # idle is no stall
-
-
-def test_time_in_which_nobody_looked_counts_only_up_to_a_bound() -> None:
-    stall = Stall(longest_gap_ms=500)
-    stall.look(Instant(1_000), waiting=1, done=0)
-    assert stall.look(Instant(61_000), waiting=1, done=0) == 500
 
 
 def test_tries_become_rarer_and_start_anew_after_one_that_worked() -> None:
@@ -126,3 +112,13 @@ def test_tries_become_rarer_and_start_anew_after_one_that_worked() -> None:
     retry.failed(now)
     retry.over()
     assert retry.may_try(now)
+
+
+def test_a_try_that_is_held_off_waits_unless_there_is_a_reason() -> None:
+    retry = Retry()
+    retry.hold(Instant(300_000))
+    assert not retry.may_try(Instant(299_999))
+    assert retry.may_try(Instant(300_000))
+    retry.hold(Instant(600_000))
+    retry.over()
+    assert retry.may_try(Instant(300_000))

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from recovery_kits.mirror.link import _connected, requests
+from recovery_kits.mirror.link import _connected
 
 
 @pytest.mark.parametrize(("address", "other"), [("127.0.0.1", "127.0.0.2"), ("::1", "fd00::1")])
@@ -18,7 +18,3 @@ def test_the_address_of_a_standing_connection_is_found(address: str, other: str)
         with socket.create_connection((address, port)):
             assert _connected((other, address), port) == address
             assert _connected((other,), port) is None
-
-
-def test_a_device_that_has_gone_has_no_requests() -> None:
-    assert requests("nbd4711") == (0, 0)
