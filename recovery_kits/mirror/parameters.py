@@ -86,7 +86,7 @@ class MirrorParameters:
     slow_target: Annotated[
         Literal["tell", "drop"],
         Meta(
-            description="What is done about another node's copy that is slow by `slow_after_ms`, and takes "
+            description="What is done about another node's copy that is slow by `slow_after`, and takes "
             "twice as long as this node's disk. tell: an alarm, and writes go on waiting for it. drop: they "
             "go on without it, and five minutes later it gets what it missed; until then it doesn't count."
         ),

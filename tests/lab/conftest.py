@@ -8,6 +8,8 @@ import pytest
 
 from tests.lab import image
 from tests.lab.lab import VmLab
+from tests.lab.replicated import Replicated
+from tests.logs import LOGS
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +27,12 @@ def lab(built: None) -> Iterator[VmLab]:
     with VmLab() as lab:
         lab.start()
         yield lab
+
+
+@pytest.fixture(scope="module")
+def cluster(built: None, request: pytest.FixtureRequest) -> Iterator[Replicated]:
+    """The reference cluster on a mirror: in service, both copies whole. Each test leaves it so."""
+    with Replicated() as cluster:
+        request.node.stash[LOGS] = cluster.log_tails
+        cluster.begin()
+        yield cluster

@@ -19,6 +19,7 @@ from tests.machines.settings import Settings
 
 TAG, DATA = "mirror-dir1", "/mnt/DIR1/cyde.data"
 ORDER = (TAG, "fs-dir1", "cyde_5_0", "cyss_cbgrn", "route-vip", "ip-vip")  # children first
+OTHER = dict(zip(NODES, reversed(NODES), strict=True))
 WITHIN_S = 300.0  # a minute where nothing else runs
 CHUNK_BYTES = 65_536
 _SUPERBLOCK_AT, _DATA_OFFSET_AT, _SIZE_AT = 4_096, 128, 80  # md's version 1.2; sectors of 512 bytes
@@ -99,6 +100,10 @@ class Replicated(VmCluster):
         owner = self.hierarchy(seen_by).owner
         assert owner is not None
         return owner
+
+    def any_owner(self) -> str:
+        """The same, as a node sees it that is on."""
+        return self.owner(next(node for node in NODES if self.machines[node].on))
 
     def last_resync(self, source: str, target: str) -> ResyncDetails:
         """How the target got its copy, as the source tells it."""

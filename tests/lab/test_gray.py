@@ -1,33 +1,20 @@
-"""The reference cluster on a real mirror, when the owner's disk is neither well nor dead."""
+"""The reference cluster on a real mirror, when a disk is neither well nor dead."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
 from tests.lab.disk import Trouble
-from tests.lab.replicated import WITHIN_S, Replicated
-from tests.logs import LOGS
-from tests.machines.reference import NODES
+from tests.lab.replicated import ORDER, OTHER, TAG, WITHIN_S, Replicated
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1_500)]  # four minutes on a quiet machine
-
-
-@pytest.fixture
-def cluster(built: None, request: pytest.FixtureRequest) -> Iterator[Replicated]:
-    """In service on the first node, both copies whole."""
-    with Replicated() as cluster:
-        request.node.stash[LOGS] = cluster.log_tails
-        cluster.begin()
-        yield cluster
 
 
 def test_a_node_whose_disk_hangs_makes_itself_harmless_and_the_other_one_takes_over(
     cluster: Replicated,
 ) -> None:
-    owner, heir = NODES
-    machine = cluster.machines[owner]
+    owner = cluster.any_owner()
+    heir, machine = OTHER[owner], cluster.machines[owner]
     records = cluster.start_records()
     machine.data.trouble(Trouble.HANG)
     cluster.wait_in_service(heir, WITHIN_S)
@@ -41,3 +28,46 @@ def test_a_node_whose_disk_hangs_makes_itself_harmless_and_the_other_one_takes_o
     cluster.wait_whole(heir)
     records.stop()
     assert cluster.missing(records, heir) == []
+
+
+def test_a_disk_that_fails_moves_the_service_in_good_order_and_is_filled_when_it_is_well_again(
+    cluster: Replicated,
+) -> None:
+    owner = cluster.any_owner()
+    heir, machine = OTHER[owner], cluster.machines[owner]
+    records = cluster.start_records()
+    machine.data.trouble(Trouble.FAIL)
+    cluster.wait_in_service(heir, WITHIN_S)
+    assert cluster.removed(owner) == [*reversed(ORDER)]
+    assert cluster.hierarchy(heir).in_sync == [heir]
+    records.wait_more(20, WITHIN_S)
+    print(f"longest wait {records.longest_wait_s():.1f} s")
+    assert machine.on, "its service could be removed: there was no need for a reset"
+    machine.data.trouble(Trouble.NONE)
+    cluster.wait_whole(heir)
+    records.stop()
+    assert cluster.missing(records, heir) == []
+
+
+def test_a_slow_disk_is_told_of_and_moves_nothing(cluster: Replicated) -> None:
+    owner = cluster.any_owner()
+    other = OTHER[owner]
+    records = cluster.start_records()
+    cluster.machines[other].data.trouble(Trouble.SLOW)
+    cluster.wait_until(
+        lambda: f"kage mirror pause {TAG} {other}" in told(cluster, owner, "resource-unknown"),
+        WITHIN_S,
+        "it is told",
+    )
+    assert sorted(cluster.hierarchy(owner).in_sync) == sorted([owner, other])
+    records.wait_more(3, WITHIN_S)
+    cluster.machines[other].data.trouble(Trouble.NONE)
+    cluster.wait_until(lambda: told(cluster, owner, "resource-recovered"), WITHIN_S, "it is over")
+    assert cluster.any_owner() == owner
+    records.stop()
+    assert cluster.missing(records, owner) == []
+
+
+def told(cluster: Replicated, node: str, kind: str) -> str:
+    """The node's events of this kind about the mirror."""
+    return "\n".join(each.text for each in cluster.events(node, kind) if each.tag == TAG)

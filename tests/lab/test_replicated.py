@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
 
 import pytest
 
 from tests.lab.disk import some
-from tests.lab.replicated import ORDER, WITHIN_S, Replicated
-from tests.logs import LOGS
+from tests.lab.replicated import ORDER, OTHER, WITHIN_S, Replicated
 from tests.machines.reference import NODES
 
 KILLS = int(os.environ.get("KAGE_KILLS", "5"))
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1_500 + 300 * KILLS)]  # a third on a quiet machine
-OTHER = dict(zip(NODES, reversed(NODES), strict=True))
-
-
-@pytest.fixture(scope="module")
-def cluster(built: None, request: pytest.FixtureRequest) -> Iterator[Replicated]:
-    """In service, both copies whole; each test leaves it so."""
-    with Replicated() as cluster:
-        request.node.stash[LOGS] = cluster.log_tails
-        cluster.begin()
-        yield cluster
 
 
 def test_the_reference_hierarchy_starts_and_moves_in_its_order_and_keeps_every_record(
@@ -43,17 +31,13 @@ def test_the_reference_hierarchy_starts_and_moves_in_its_order_and_keeps_every_r
     print(f"longest wait {records.longest_wait_s():.1f} s")
 
 
-def any_owner(cluster: Replicated) -> str:
-    return cluster.owner(next(node for node in NODES if cluster.machines[node].on))
-
-
 def test_no_acknowledged_record_is_missing_however_often_the_owner_loses_its_power(
     cluster: Replicated,
 ) -> None:
     chance = random.Random(4)
     records = cluster.start_records()
     for kill in range(KILLS):
-        owner = any_owner(cluster)
+        owner = cluster.any_owner()
         heir = OTHER[owner]
         records.wait_more(chance.randrange(5, 40), WITHIN_S)
         cluster.power_cut(owner, some(seed=kill))
@@ -64,7 +48,7 @@ def test_no_acknowledged_record_is_missing_however_often_the_owner_loses_its_pow
         cluster.start(owner)
         cluster.wait_whole(heir)
     records.stop()
-    assert cluster.missing(records, any_owner(cluster)) == []
+    assert cluster.missing(records, cluster.any_owner()) == []
     print(
         f"{KILLS} kills, {len(records.acknowledged())} records, longest wait {records.longest_wait_s():.1f} s"
     )
@@ -72,7 +56,7 @@ def test_no_acknowledged_record_is_missing_however_often_the_owner_loses_its_pow
 
 
 def test_parted_nodes_go_on_with_one_copy_and_are_the_same_again_when_they_meet(cluster: Replicated) -> None:
-    owner = any_owner(cluster)
+    owner = cluster.any_owner()
     other = OTHER[owner]
     records = cluster.start_records()
     cluster.network.part(*NODES)
@@ -91,5 +75,5 @@ def test_parted_nodes_go_on_with_one_copy_and_are_the_same_again_when_they_meet(
     assert resync.bytes < size // 2
     print(f"{resync.bytes} of {size} bytes copied, longest wait {records.longest_wait_s():.1f} s")
 
-    cluster.end(any_owner(cluster))
+    cluster.end(cluster.any_owner())
     assert cluster.differing_chunks() == []
