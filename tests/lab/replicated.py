@@ -7,6 +7,7 @@ read from the mounted filesystem, disks compared from the host while their guest
 from __future__ import annotations
 
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,12 @@ class Replicated(VmCluster):
         """What the node restored when it brought the hierarchy in service last, in this order."""
         steps = self.timelines(node, limit=1)[0].steps
         return [step.name.removeprefix("restore ") for step in steps if step.name.startswith("restore ")]
+
+    def phases(self, node: str) -> str:
+        """What the node's last way into service consisted of, in the seconds of its clock."""
+        newest = self.timelines(node, limit=1)[0]
+        steps = (f"{step.name} {step.length_ms / 1_000:.1f}" for step in newest.steps)
+        return f"{newest.cause} {newest.total_ms / 1_000:.1f} s: {', '.join(steps)}"
 
     def removed(self, node: str) -> list[str]:
         """What the node removed last, in this order."""
@@ -148,6 +155,18 @@ class Replicated(VmCluster):
                 if left.read(length) != right.read(length):
                     found.append(number)
         return found
+
+    def filesystem_errors(self) -> str:
+        """What e2fsck finds on each copy, nothing replayed or repaired; both guests must be off."""
+        assert self.filesystem == "ext4"
+        found = []
+        for node in NODES:
+            image = self.machines[node].data.image
+            argv = ("e2fsck", "-f", "-n", f"{image}?offset={_data_area(image)[0]}")
+            checked = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+            if checked.returncode != 0:
+                found.append(f"{node}: {checked.stdout}{checked.stderr}")
+        return "\n".join(found)
 
     def _wait(self, condition: Callable[[], object], what: str) -> None:
         self.wait_until(condition, WITHIN_S, what)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.lab.disk import some
 from tests.lab.replicated import ORDER, OTHER, WITHIN_S, Replicated
+from tests.machines.client import now_s
 from tests.machines.reference import NODES
 
 KILLS = int(os.environ.get("KAGE_KILLS", "5"))
@@ -40,10 +41,12 @@ def test_no_acknowledged_record_is_missing_however_often_the_owner_loses_its_pow
         owner = cluster.any_owner()
         heir = OTHER[owner]
         records.wait_more(chance.randrange(5, 40), WITHIN_S)
+        since = now_s()
         cluster.power_cut(owner, some(seed=kill))
         cluster.wait_in_service(heir, WITHIN_S)
         assert cluster.restored(heir) == [*ORDER]
         records.wait_more(20, WITHIN_S)
+        print(f"kill {kill + 1}: outage {records.longest_wait_s(since):.1f} s; {cluster.phases(heir)}")
         assert cluster.missing(records, heir) == []
         cluster.start(owner)
         cluster.wait_whole(heir)
@@ -77,3 +80,4 @@ def test_parted_nodes_go_on_with_one_copy_and_are_the_same_again_when_they_meet(
 
     cluster.end(cluster.any_owner())
     assert cluster.differing_chunks() == []
+    assert cluster.filesystem_errors() == ""
