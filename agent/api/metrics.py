@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from agent.api.lookup import is_in_service
-from agent.api.mirrors import LegDetails, MirrorReport
+from agent.api.mirrors import LEG_STATES, LegDetails, MirrorReport
 from agent.api.reports import HierarchyView, NodeView, StatusReport
 
 PREFIX = "kagemusha_"
 STANDINGS = ("alive", "lost", "left", "never-heard")
 RESOURCE_STATES = ("ISP", "ISU", "OSU", "OSF", "unknown")
-LEG_STATES = ("in-sync", "copying", "waiting", "dropped", "paused", "unreachable", "refused")
 
 
 class Metric(NamedTuple):

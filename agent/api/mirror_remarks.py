@@ -78,6 +78,9 @@ def _about_leg(tag: str, leg: LegDetails) -> str:
             return f"the disk of {leg.node} isn't taken{_because(leg)}; {wipe}"
         case "queued":
             return f"{leg.node} lacks writes{_because(leg)}"
+        case "slow":
+            resume = f"kage mirror resume {tag} {leg.node}"
+            return f"writes go on without {leg.node}{_because(leg)}; at once by {resume}"
         case "unreachable":
             return f"the copy of {leg.node} can't be reached, though its agent answers{_because(leg)}"
         case _:

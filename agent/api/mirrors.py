@@ -17,11 +17,17 @@ class ResyncDetails(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
+LEG_STATES = (  # of a target, as the source sees it
+    *("in-sync", "copying", "queued", "waiting"),
+    *("dropped", "paused", "slow", "unreachable", "refused"),
+)
+
+
 class LegDetails(msgspec.Struct, frozen=True, kw_only=True):
     """One target, as the source sees it."""
 
     node: str
-    state: str  # "in-sync", "copying", "queued", "waiting", "dropped", "paused", "unreachable", "refused"
+    state: str  # one of LEG_STATES
     percent: float | None = None  # of the copy under way
     bytes_left: int | None = None
     rate_bytes_per_s: float | None = None
@@ -30,9 +36,7 @@ class LegDetails(msgspec.Struct, frozen=True, kw_only=True):
     lag_s: float | None = None  # for how long its copy hasn't been whole; of one that counts: mode async
     address: str = ""  # in use
     stalled_ms: int = 0  # for how long writes have waited for it
-    answer_ms: int | None = (
-        None  # how long it takes for an answer, on average of the last 5 s; None: none was asked
-    )
+    answer_ms: int | None = None  # how long it takes for an answer, on average; None: nothing was asked
     slow_ms: int = 0  # the same if it is too long
     why: str = ""  # of a state that isn't fine
     last_resync: ResyncDetails | None = None

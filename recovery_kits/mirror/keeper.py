@@ -83,6 +83,7 @@ class Keeper:
         self._lacking_since: Instant | None = None  # its copy isn't whole
         self._reconnected = False  # in the trouble that it has now
         self._retry = Retry()
+        self._left_slow = False  # and not tried since
         self._slot: int | None = None
 
     def find(self) -> None:
@@ -151,6 +152,7 @@ class Keeper:
                     self._hold_off(slow_ms)
                 return detached
             case Step.ATTACH:
+                self._left_slow = False
                 return await self._try(self._attach)
 
     @property
@@ -160,6 +162,7 @@ class Keeper:
 
     def _hold_off(self, slow_ms: int) -> None:
         """Don't take it back at once: it was too slow."""
+        self._left_slow = True
         self._retry.hold(later(self._hands.clock_ms(), _SLOW_PAUSE_MS))
         self.why = (
             f"it took {slow_ms} ms for an answer; it is tried again after {_SLOW_PAUSE_MS // 60_000} min"
@@ -337,6 +340,8 @@ class Keeper:
                 return "paused"
             if self.refused or self.queued:
                 return "refused" if self.refused else "queued"
+            if self._left_slow:
+                return "slow"
             return "unreachable" if self.why else "dropped"
         if self.troubled_ms or self.member is Member.FAULTY:
             return "waiting"

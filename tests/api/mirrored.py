@@ -62,5 +62,6 @@ COPYING = {
     "rate_bytes_per_s": 118e6,
     "seconds_left": 518.0,
     "lag_s": 394.0,
+    "answer_ms": 4,
 }
 IN_SYNC = {"state": "in-sync", "last_resync": {"kind": "union", "bytes": 22_020_096, "seconds": 0.8}}

@@ -12,7 +12,8 @@ from msgspec import structs
 
 from agent.api.client import AgentClient
 from agent.api.errors import ApiError
-from agent.api.metrics import LEG_STATES, METRICS, PREFIX
+from agent.api.metrics import METRICS, PREFIX
+from agent.api.mirrors import LEG_STATES
 from agent.api.reports import ArbiterView, Counters, StatusReport
 from tests.api.exposition import Family, read
 from tests.api.fake_agent import FakeAgent, path, peer

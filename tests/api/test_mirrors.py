@@ -152,6 +152,14 @@ ALONE_HAS = "; until then db-01 alone has everything"
         ),
         (
             ALONE,
+            {"db_01": source(state="slow", why="it took 800 ms for an answer"), "db_02": target()},
+            (
+                "writes go on without db-02: it took 800 ms for an answer; at once by "
+                f"kage mirror resume {TAG} db-02{ALONE_HAS}"
+            ),
+        ),
+        (
+            ALONE,
             {"db_01": source(state="dropped"), "db_02": target()},
             f"db-02 is back and lacks writes; its copy is filled by itself{ALONE_HAS}",
         ),
