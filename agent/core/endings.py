@@ -94,7 +94,7 @@ def _checked(
             known, life.unknown_why = bool(life.unknown_why), detail or "no answer"
             if known:
                 return []
-            text = f"can't be told whether it works, so it is left alone: {life.unknown_why}"
+            text = f"it is in doubt, and so left alone: {life.unknown_why}"
             return [machine.notify(at, Kind.RESOURCE_UNKNOWN, Severity.ALARM, text, tag=spec.tag)]
         case Outcome.TIMED_OUT:
             life.timeouts += 1

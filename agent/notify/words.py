@@ -89,10 +89,10 @@ WORDS: Mapping[Kind, Words] = {
     ),
     Kind.RESOURCE_RECOVERED: Words("A resource works again.", "It was repaired in place.", NOTHING),
     Kind.RESOURCE_UNKNOWN: Words(
-        "Nobody can tell whether a resource works.",
-        "It leaves the resource alone: what can't be known moves nothing.",
-        "Mend what doesn't answer (an API, the network, a permission), and look at the service itself until "
-        "then.",
+        "A resource is in doubt.",
+        "It leaves the resource alone: what isn't known to have failed moves nothing.",
+        "Mend what doesn't answer, or is slow (an API, the network, a permission, a disk), and look at "
+        "the service itself until then.",
     ),
     Kind.IN_SERVICE: Words("A hierarchy is in service here.", "It watches it.", NOTHING),
     Kind.OUT_OF_SERVICE: Words("A hierarchy is out of service here.", "It stopped all of it.", NOTHING),

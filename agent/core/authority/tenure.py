@@ -34,9 +34,15 @@ def go_on(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
 
 
 def renewal_at(seat: Seat, claim: Claim) -> Instant:
-    """When an owner turns to the arbiter: the peers' grants run short, and so does the arbiter's."""
+    """When an owner turns to the arbiter: the peers' grants run short, and so does the arbiter's.
+
+    Or it doesn't know the register as it is now: somebody may be waiting until a majority does.
+    """
     lease, grant_ms = seat.lease(claim), seat.table.grant_ms
-    short = later(lease.expires_at(without=ARBITER), -grant_ms // 3)
+    short = later(lease.expires_at(without=ARBITER), -grant_ms // 2)  # time for two requests
+    record = seat.arbiter.record if seat.arbiter is not None else None
+    if record is not None and record.register != seat.told_register:
+        return short
     return max(short, later(lease.until(ARBITER), -grant_ms * 2 // 3))
 
 
