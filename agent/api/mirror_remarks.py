@@ -54,7 +54,7 @@ def _about_target(mirror: MirrorReport, node: str, on: MirrorOnNode) -> Iterator
         yield f"writes have waited {leg.stalled_ms / 1_000:.0f} s for {node}{_because(leg)}"
     elif leg is not None and leg.slow_ms:
         pause = f"kage mirror pause {mirror.tag} {node}"
-        yield f"each write takes {leg.slow_ms / 1_000:.1f} s on {node}; to go on without it: {pause}"
+        yield f"{node} takes {leg.slow_ms} ms for an answer; to go on without it: {pause}"
     elif on.standing not in PRESENT:
         if not on.in_sync:
             yield f"it goes on without {node}: start that node, and its copy is filled by itself{alone}"

@@ -17,7 +17,6 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.aws.bucket import CHANGES, READS, Bucket, Rate
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from agent.aws.setup import Limits
 
 T = TypeVar("T")
-Precedence = Callable[[], AbstractContextManager[None]]  # of a thread, over what else the machine does
 Caller = tuple[Service, str | None]  # a client's service, and the ARN of the role that it calls as
 BY_AUTHORITY = frozenset({"ec2", "route53", "elbv2"})  # what stands for who runs a hierarchy lives there
 THREADS = 16  # also the pooled connections: as many route tables can be changed at once
@@ -58,21 +56,22 @@ class AwsSession:
         name: str = "kagemusha",
         reads: Rate = READS,
         changes: Rate = CHANGES,
-        precedence: Precedence = nullcontext,
+        precede: Callable[[], None] | None = None,
     ) -> None:
         """`name` is what CloudTrail shows beside a role that this node assumes, e.g. "demo.db-01".
 
         `reads` and `changes` bound how often each of EC2, Route 53 and the load balancers is called: their
         quotas are the account's. An arbiter's table is the cluster's own, and a vote mustn't wait: its
-        calls, once all that they need is loaded, are made within `precedence`.
+        calls are made in threads of their own that begin with `precede`; loading what they need is not.
         """
         self._name = SESSION_NAME_REST.sub("-", name)[:SESSION_NAME_LENGTH]
         self._rates = {True: reads, False: changes}
         self._buckets: dict[tuple[Service, bool], Bucket] = {}
-        self._precedence = precedence
         self._region = region  # None: this instance's
         self._connect_s, self._read_s = connect_timeout_ms / 1_000, read_timeout_ms / 1_000
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
+        self._threads = self._callers = ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
+        if precede is not None:
+            self._callers = ThreadPoolExecutor(THREADS, thread_name_prefix="aws-first", initializer=precede)
         self._slots = asyncio.Semaphore(THREADS)
         self._under_way: set[asyncio.Future[Any]] = set()
         self._reading = asyncio.Lock()
@@ -136,12 +135,9 @@ class AwsSession:
             await self._wait_turn(service, operation, reading=reading)
         client = await self.load(service, role)
         limit_s = self._connect_s + self._read_s + GRACE_S
-
-        def send() -> dict[str, Any]:
-            with self._precedence():
-                return client.call(operation, parameters, authority)
-
-        return await self._in_thread(operation, limit_s, send, role)
+        return await self._in_thread(
+            operation, limit_s, lambda: client.call(operation, parameters, authority), role, self._callers
+        )
 
     async def load(self, service: Service, role: str | None = None) -> Client:
         """The service's client, made at its first use, its role assumed then; raises AwsError."""
@@ -176,7 +172,8 @@ class AwsSession:
         for task in (*self._under_way, *self._making.values(), self._upkeep):
             if task is not None:
                 task.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for pool in {self._threads, self._callers}:
+            pool.shutdown(wait=False, cancel_futures=True)
         for client in self._clients.values():
             client.close()
         for kept in self._kept.values():
@@ -243,14 +240,19 @@ class AwsSession:
             made.exception()  # retrieved, also where every caller has given up
 
     async def _in_thread(
-        self, operation: str, limit_s: float | None, work: Callable[[], T], role: str | None = None
+        self,
+        operation: str,
+        limit_s: float | None,
+        work: Callable[[], T],
+        role: str | None = None,
+        pool: ThreadPoolExecutor | None = None,
     ) -> T:
         """Run `work` in a thread, and stop waiting for it after `limit_s`; None: the caller has a limit."""
         sent = False
         try:
             async with asyncio.timeout(limit_s):
                 await self._slots.acquire()
-                call = asyncio.wrap_future(self._threads.submit(work))
+                call = asyncio.wrap_future((pool or self._threads).submit(work))
                 sent = True
                 self._under_way.add(call)
                 call.add_done_callback(self._ended)

@@ -92,7 +92,12 @@ def _kits(config: Config, node: NodeId, stack: ExitStack) -> list[Look]:
 def _arbiter(config: Config, stack: ExitStack) -> list[Look]:
     if config.arbiter is None:
         return []
-    arbiter = open_arbiter(config.arbiter, config.cluster.name, region=config.aws.region)
+    arbiter = open_arbiter(
+        config.arbiter,
+        config.cluster.name,
+        region=config.aws.region,
+        dead_after_ms=config.cluster.heartbeat.dead_after_ms,
+    )
     stack.callback(arbiter.close)
     return [("arbiter", arbiter.validate)]
 

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from agent.runtime.realtime import precedence
 from recovery_kits.blocking import Blocking
 
 T = TypeVar("T")
@@ -19,7 +18,9 @@ T = TypeVar("T")
 class Disk:
     """Does one piece of work at a time, in the order in which it was asked for."""
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, precede: Callable[[], None] | None = None) -> None:
+        """`precede` is called in each thread before its work: see agent.runtime.realtime."""
+        self._precede = precede
         self._turn = asyncio.Lock()
         self._accesses = Blocking("the disk", limit_s=limit_s, most=1)
 
@@ -35,10 +36,9 @@ class Disk:
         work hangs. What ran out of time may still be done when the disk comes back.
         """
         async with self._turn:
-            return await self._accesses.do(lambda: _at_once(work))
+            return await self._accesses.do(lambda: self._begin(work))
 
-
-def _at_once(work: Callable[[], T]) -> T:
-    """What is written here is waited for by a vote, or by whoever is answered only when it is durable."""
-    with precedence():
+    def _begin(self, work: Callable[[], T]) -> T:
+        if self._precede is not None:
+            self._precede()
         return work()

@@ -25,10 +25,9 @@ from agent.core.messages import ArbiterRecord
 from agent.core.states import ArbiterOutcome
 from agent.fencing.levels import NotFenced
 from agent.fencing.opening import open_levels
-from agent.runtime.realtime import precedence
+from agent.runtime.realtime import precede
 
 PROBE_LIMIT_S = 2.0
-ARBITER_LIMIT_S = (0.2, 5.0)  # whatever dead_after is; else a third of it: one answer lost leaves two tries
 
 _log = logging.getLogger(__name__)
 
@@ -150,9 +149,10 @@ def _core_record(record: Record) -> ArbiterRecord:
 def _open_arbiter(config: Config) -> Arbiter | None:
     if config.arbiter is None:
         return None
-    least_s, most_s = ARBITER_LIMIT_S
-    limit_s = min(max(config.cluster.heartbeat.dead_after_ms / 3_000, least_s), most_s)
-    region = config.aws.region
     return open_arbiter(
-        config.arbiter, config.cluster.name, region=region, limit_s=limit_s, precedence=precedence
+        config.arbiter,
+        config.cluster.name,
+        region=config.aws.region,
+        dead_after_ms=config.cluster.heartbeat.dead_after_ms,
+        precede=precede,
     )

@@ -8,8 +8,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4  # linux/mman.h: lock what is touched, not what is mapped
 
@@ -31,19 +29,12 @@ def take_precedence() -> list[str]:
     return refused
 
 
-@contextmanager
-def precedence() -> Iterator[None]:
-    """Give this thread the event loop's priority meanwhile: what it does decides who runs a service.
+def precede() -> None:
+    """Give this thread the event loop's priority for good, if that one has it.
 
-    Only for what is short. A thread without it that holds the interpreter's lock, and gets no processor,
-    holds up the event loop, whatever that one's priority.
+    For threads whose work decides who runs a service. A thread without it that holds the interpreter's
+    lock, and gets no processor, holds up the event loop, whatever that one's priority.
     """
     first = os.getpid()  # the thread of that number runs the loop
-    if os.sched_getscheduler(first) != os.SCHED_RR | _RESET_ON_FORK:
-        yield  # it wasn't permitted
-        return
-    os.sched_setscheduler(0, os.SCHED_RR | _RESET_ON_FORK, os.sched_param(1))
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER | _RESET_ON_FORK, os.sched_param(0))
+    if os.sched_getscheduler(first) == os.SCHED_RR | _RESET_ON_FORK:
+        os.sched_setscheduler(0, os.SCHED_RR | _RESET_ON_FORK, os.sched_param(1))

@@ -19,6 +19,7 @@ import msgspec
 
 from agent.core.effects import Durable
 from agent.runtime.disk import Disk
+from agent.runtime.realtime import precede
 
 T = TypeVar("T")
 FORMAT = 1
@@ -42,7 +43,7 @@ class Store:
 
     def __init__(self, path: Path, *, limit_s: float = SAVE_LIMIT_S) -> None:
         self._path = path
-        self._disk = Disk(limit_s)
+        self._disk = Disk(limit_s, precede)  # votes wait for what is written here
         self._connection: sqlite3.Connection | None = None
 
     async def load(self) -> Loaded:

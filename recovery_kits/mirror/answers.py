@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from agent.core.ids import Instant
 
-_READS, _WRITES, _DISCARDS, _FLUSHES = 0, 4, 11, 15  # fields of `stat`: how many were answered
-_UNTIL_ANSWERED = 3  # so many fields further: for how long those waited altogether, in milliseconds
-_FLUSH_WAITED = 16
+_DONE = (0, 4, 11, 15)  # fields of `stat`: reads, writes, discards and flushes that were answered
+_BUSY_MS = 9
 
 
 class Answers(NamedTuple):
@@ -21,7 +20,7 @@ class Answers(NamedTuple):
 
     waiting: int = 0  # requests that it hasn't answered
     done: int = 0  # that it ever answered
-    waited_ms: int = 0  # for how long those waited, added up
+    busy_ms: int = 0  # for how long it had anything to answer
 
 
 def answers(device: str) -> Answers:
@@ -32,10 +31,8 @@ def answers(device: str) -> Answers:
         fields = [int(field) for field in (directory / "stat").read_text().split()]
     except OSError:
         return Answers()
-    fields += [0] * (_FLUSH_WAITED + 1 - len(fields))  # older kernels count less
-    counted = (_READS, _WRITES, _DISCARDS)
-    done = sum(fields[at] for at in (*counted, _FLUSHES))
-    return Answers(waiting, done, sum(fields[at + _UNTIL_ANSWERED] for at in counted) + fields[_FLUSH_WAITED])
+    done = sum(fields[at] for at in _DONE if at < len(fields))  # older kernels count less
+    return Answers(waiting, done, fields[_BUSY_MS])
 
 
 class Stall:
@@ -61,42 +58,66 @@ class Stall:
 
 
 class Pace:
-    """How long a device takes for an answer: it does answer, and yet may hold up whoever waits for it."""
+    """How long a device that does answer takes for it, and whether that is too long.
+
+    Counted is the time in which it had something to do, shared among its answers: a long queue alone makes
+    nobody slow. What it is judged by is asked within the window, not before it.
+    """
 
     WINDOW_MS = 5_000
+    LEAST = 6  # answers, for one may be late; a window is as long as it takes to get them, up to
+    LONGEST_MS = 60_000
 
-    def __init__(self, longest_gap_ms: int) -> None:
-        self._longest_gap_ms = longest_gap_ms
-        self._looks: deque[tuple[Instant, Answers]] = deque()  # of the window, the oldest just outside
+    def __init__(self, longest_gap_ms: int, slow_after_ms: int) -> None:
+        self._longest_gap_ms, self._slow_after_ms = longest_gap_ms, slow_after_ms
+        self._looks: deque[tuple[Instant, Answers]] = deque()
+        self._looked_at: Instant | None = None
+        self._asked_before = 0  # so many answers are to what was asked before the window
+        self.slow_ms = 0  # the mean, since it became too long; while nothing is asked that is still known
 
-    def look(self, now: Instant, seen: Answers) -> None:
-        """Called every fraction of a second; after a longer gap it begins anew, as with another device."""
-        looks = self._looks
-        if looks and (now - looks[-1][0] > self._longest_gap_ms or seen.done < looks[-1][1].done):
-            looks.clear()
-        looks.append((now, seen))
-        while len(looks) > 1 and now - looks[1][0] >= self.WINDOW_MS:
-            looks.popleft()
+    def look(self, now: Instant, seen: Answers, other_ms: int | None = 0) -> None:
+        """Called every fraction of a second; `other_ms` is what another device takes, None: nobody knows.
 
-    @property
-    def is_known(self) -> bool:
-        """Has it been looked at for a whole window?"""
-        return bool(self._looks) and self._looks[-1][0] - self._looks[0][0] >= self.WINDOW_MS
+        After a longer gap, and with another device, it begins anew.
+        """
+        gap = self._looked_at is None or now - self._looked_at > self._longest_gap_ms
+        if gap or (self._looks and seen.done < self._looks[-1][1].done):
+            self._looks.clear()
+            self._asked_before = seen.done + seen.waiting
+        self._looked_at = now
+        if not self._looks and seen.done < self._asked_before:
+            return
+        self._looks.append((now, seen))
+        while self._is_too_long(now, seen):
+            self._looks.popleft()
+        self._judge(other_ms)
 
     @property
     def ms(self) -> int | None:
-        """The mean of what was answered within the window; None: nothing was, or it isn't full yet."""
-        if not self.is_known:
+        """The mean of the window; None: it isn't full yet."""
+        if not self._looks:
             return None
-        first, last = self._looks[0][1], self._looks[-1][1]
+        (began, first), (now, last) = self._looks[0], self._looks[-1]
         answered = last.done - first.done
-        return (last.waited_ms - first.waited_ms) // answered if answered else None
+        if now - began < self.WINDOW_MS or answered < self.LEAST:
+            return None
+        return (last.busy_ms - first.busy_ms) // answered
 
-    def slow_ms(self, after_ms: int, other: Pace | None = None) -> int:
-        """The same if it is `after_ms` or more, and twice as long as the other device takes; else 0."""
-        mine = self.ms or 0
-        if other is not None:
-            if not other.is_known:
-                return 0
-            after_ms = max(after_ms, 2 * (other.ms or 0))
-        return mine if mine >= after_ms else 0
+    def _is_too_long(self, now: Instant, seen: Answers) -> bool:
+        """Would the window without its first look do?"""
+        if len(self._looks) < 2:
+            return False
+        if now - self._looks[0][0] > self.LONGEST_MS:
+            return True
+        second_at, second = self._looks[1]
+        return now - second_at >= self.WINDOW_MS and seen.done - second.done >= self.LEAST
+
+    def _judge(self, other_ms: int | None) -> None:
+        """Slow is what takes too long and twice as long as the other; half of that is quick again."""
+        mean = self.ms
+        if mean is None or other_ms is None:
+            return
+        if mean < max(self._slow_after_ms // 2, other_ms):
+            self.slow_ms = 0
+        elif self.slow_ms or mean >= max(self._slow_after_ms, 2 * other_ms):
+            self.slow_ms = mean

@@ -121,6 +121,7 @@ class Controls:
         source, keeper = self._keeper("resume", arguments)
         await self._memory.pause(keeper.node, paused=False)
         source.obey()
+        keeper.try_now()
         return f"{keeper.node} gets what it lacks"
 
     async def _resync(self, arguments: Arguments) -> str:

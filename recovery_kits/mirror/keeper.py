@@ -14,13 +14,13 @@ from typing import Any
 from agent.core.ids import Instant, later
 from recovery_kits.blocking import Blocking
 from recovery_kits.contract import CommandFailed
-from recovery_kits.mirror.answers import Pace, Stall
+from recovery_kits.mirror.answers import Answers, Pace, Stall
 from recovery_kits.mirror.array import Array, ArrayState
 from recovery_kits.mirror.chunks import Chunks
 from recovery_kits.mirror.copies import Copies
 from recovery_kits.mirror.lag import Lag
 from recovery_kits.mirror.leg import Leg, read_leg
-from recovery_kits.mirror.legs import Facts, Member, Retry, Step, decide, member_of
+from recovery_kits.mirror.legs import Counted, Facts, Member, Retry, Step, decide, member_of
 from recovery_kits.mirror.link import Link
 from recovery_kits.mirror.nbd import NbdError
 from recovery_kits.mirror.owed import Owed
@@ -52,7 +52,7 @@ class Hands:
     adding: asyncio.Lock  # md takes in one leg at a time
     turns: Turns  # and copies to one
     owed: Owed
-    disk: Pace  # of this node's leg
+    disk_ms: Callable[[], int | None]  # what this node's disk takes for an answer; None: nobody knows
     clock_ms: Callable[[], Instant]
     log: Callable[[str], None]
     relays: Relays | None = None  # that connections go through
@@ -76,14 +76,15 @@ class Keeper:
         self.progress: Progress | None = None
         self.last: Resync | None = None
         self.troubled_ms = 0
-        self._stall, self._pace = Stall(LONGEST_GAP_MS), Pace(LONGEST_GAP_MS)
+        self._stall = Stall(LONGEST_GAP_MS)
+        self._pace = self._new_pace()
         self._dead_since: Instant | None = None
         self._done_then = 0  # requests answered when the link died
         self._trying = Blocking(f"the leg of {node}", limit_s=_CONNECT_S, most=2)
         self._lacking_since: Instant | None = None  # its copy isn't whole
         self._reconnected = False  # in the trouble that it has now
         self._retry = Retry()
-        self._left_slow = False  # and not tried since
+        self._too_slow_ms = 0  # what it took for an answer when it was decided to do without it
         self._slot: int | None = None
 
     def find(self) -> None:
@@ -102,12 +103,12 @@ class Keeper:
         if self.link.dead and self.member is not Member.ABSENT and self._lag.possible:
             self.afresh = True  # its relay has ended, and with it what was on its way
         seen = self.link.answers()
-        self._pace.look(now, seen)
         stalled_ms = self._stall.look(now, seen)
         if not self.link.heard_all and stalled_ms > self._hands.place.dead_after_ms // 2:
             self.link.dead = True  # as far as can be known: that it died may have been told to nobody
         self.troubled_ms = max(stalled_ms, self._silent_ms(now, seen.done))
         self._reconnected = self._reconnected and self.troubled_ms > 0
+        self._follow_pace(now, seen)
         self._follow_copy(now, state)
         self._follow_turns()
         if self.whole:
@@ -129,9 +130,7 @@ class Keeper:
     @property
     def slow_ms(self) -> int:
         """How long a whole copy takes for an answer on average, if that is too long; else 0."""
-        if self.member is not Member.IN_SYNC:
-            return 0
-        return self._pace.slow_ms(self._hands.place.slow_after_ms, self._hands.disk)
+        return self._pace.slow_ms
 
     async def step(self) -> bool:
         """Do what comes next for it; whether that has changed anything."""
@@ -146,27 +145,19 @@ class Keeper:
             case Step.RECONNECT:
                 return await self._try(self._reconnect)
             case Step.DETACH:
-                slow_ms = self._unwanted_ms
                 detached = await self._try(self._detach)
-                if detached and slow_ms:
-                    self._hold_off(slow_ms)
+                if detached and self._too_slow_ms:
+                    self._hold_off()
                 return detached
             case Step.ATTACH:
-                self._left_slow = False
+                self._too_slow_ms = 0
                 return await self._try(self._attach)
 
-    @property
-    def _unwanted_ms(self) -> int:
-        """The same where slow copies shall be done without."""
-        return self.slow_ms if self._hands.place.drops_slow else 0
-
-    def _hold_off(self, slow_ms: int) -> None:
+    def _hold_off(self) -> None:
         """Don't take it back at once: it was too slow."""
-        self._left_slow = True
         self._retry.hold(later(self._hands.clock_ms(), _SLOW_PAUSE_MS))
-        self.why = (
-            f"it took {slow_ms} ms for an answer; it is tried again after {_SLOW_PAUSE_MS // 60_000} min"
-        )
+        again = f"it is tried again after {_SLOW_PAUSE_MS // 60_000} min"
+        self.why = f"it took {self._too_slow_ms} ms for an answer; {again}"
         self._hands.log(f"{self.node}: {self.why}")
 
     def _count(self, *, whole: bool) -> bool:
@@ -180,7 +171,7 @@ class Keeper:
 
     def copy_afresh(self, *, full: bool) -> None:
         """Detach it, and attach it again; by a full copy if so."""
-        self.full = full
+        self.full, self._too_slow_ms = full, 0
         self.afresh = self.member is not Member.ABSENT
         self._retry.over()
 
@@ -191,11 +182,23 @@ class Keeper:
             connected=self.link.index is not None,
             link_dead=self.link.dead,
             troubled_ms=self.troubled_ms,
-            slow=self._unwanted_ms > 0,
+            slow=self._too_slow_ms > 0,
             paused=self.paused,
             afresh=self.afresh or self._hands.turns.gives_way(self.node),
             may_try=self._retry.may_try(self._hands.clock_ms()),
         )
+
+    def _new_pace(self) -> Pace:
+        return Pace(LONGEST_GAP_MS, self._hands.place.slow_after_ms)
+
+    def _follow_pace(self, now: Instant, seen: Answers) -> None:
+        """A copy that is being made, or whose link is being mended, is slow for a reason that passes."""
+        if self.member is not Member.IN_SYNC or self._dead_since is not None or self._reconnected:
+            self._pace = self._new_pace()
+            return
+        self._pace.look(now, seen, self._hands.disk_ms())
+        if self._hands.place.drops_slow and self._hands.copies.counted(self.node) is not Counted.NO:
+            self._too_slow_ms = self._pace.slow_ms  # once it is agreed, it is done
 
     def _follow_copy(self, now: Instant, state: ArrayState) -> None:
         if self.member is Member.COPYING:
@@ -340,7 +343,7 @@ class Keeper:
                 return "paused"
             if self.refused or self.queued:
                 return "refused" if self.refused else "queued"
-            if self._left_slow:
+            if self._too_slow_ms:
                 return "slow"
             return "unreachable" if self.why else "dropped"
         if self.troubled_ms or self.member is Member.FAULTY:

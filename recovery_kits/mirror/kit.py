@@ -115,7 +115,8 @@ class MirrorKit(Kit[MirrorParameters]):
             return Check.failed(f"{self._place.device} is read-only")
         if why := self._local_trouble(state):
             return Check.failed(why)
-        slow = source.slow() if (source := self._controls.source) is not None else ""
+        source = self._controls.source
+        slow = "" if source is None else source.disk_slow or source.targets_slow
         return Check.unknown(slow) if slow else Check.ok()
 
     async def recover(self) -> None:
@@ -248,7 +249,8 @@ class MirrorKit(Kit[MirrorParameters]):
         source = self._controls.source
         if source is not None:
             why = self._local_trouble(source.state) if source.state is not None else ""
-            return {"state": "failed" if why else "ok", "why": why}
+            slow = "" if why else source.disk_slow
+            return {"state": "failed" if why else "slow" if slow else "ok", "why": why or slow}
         return {"state": "ok" if self._target.serving else self._target.state, "why": self._target.why}
 
     def _credentials(self) -> Credentials | None:

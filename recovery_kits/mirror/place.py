@@ -27,9 +27,9 @@ class Place:
     peers: Mapping[str, tuple[str, ...]]  # the other nodes -> addresses, the best first
     dead_after_ms: int  # how long a leg may hold writes up
     runtime: Path
+    slow_after_ms: int  # a disk that takes so long for an answer is too slow
     mode: str = "sync"
-    slow_after_ms: int = 500  # a disk that takes so long for an answer is too slow
-    drops_slow: bool = False  # then its leg is done without
+    drops_slow: bool = False  # another node's, if it is too slow
 
     @classmethod
     def of(cls, parameters: MirrorParameters, tools: Tools) -> Place:

@@ -56,7 +56,7 @@ class Source:
         self._resync_limit, self._relays = resync_limit, relays
         self._copies = Copies(tools.replicas, tools.log, self._stir)
         self._stirred = asyncio.Event()  # another one after each look and each agreement
-        self._disk_pace = Pace(LONGEST_GAP_MS)
+        self._disk_pace = Pace(LONGEST_GAP_MS, place.slow_after_ms)
         hands = Hands(
             place=place,
             array=array,
@@ -68,7 +68,7 @@ class Source:
             log=tools.log,
             relays=relays,
             owed=owed,
-            disk=self._disk_pace,
+            disk_ms=self._disk_ms,
         )
         self.keepers: Mapping[str, Keeper] = {node: Keeper(node, hands) for node in place.peers}
         self._disk_stall = Stall(LONGEST_GAP_MS)
@@ -108,22 +108,35 @@ class Source:
     def obey(self) -> None:
         """Take over what an operator wishes now."""
         for node, keeper in self.keepers.items():
-            keeper.paused = node in self._memory.now.paused
-            keeper.try_now()
+            paused = node in self._memory.now.paused
+            if keeper.paused is not paused:
+                keeper.paused = paused
+                keeper.try_now()
+        self._stir()
 
     @property
     def disk_stalled_ms(self) -> int:
         """For how long this node's disk has had something to answer and answered nothing."""
         return max(self._disk_stall.ms, self._unanswered_ms)
 
-    def slow(self) -> str:
-        """Which disk keeps whoever writes waiting, though it answers; "" if none does."""
-        path, ms = self._place.disk, self._disk_pace.ms or 0
-        if self._disk_pace.slow_ms(self._place.slow_after_ms):
-            return f"{path} takes {ms} ms for an answer: see what ails it, or move the service"
+    def _disk_ms(self) -> int | None:
+        """What this node's disk takes for an answer, or has kept one waiting; None: nobody knows."""
+        mean = self._disk_pace.ms
+        return None if mean is None else max(mean, self.disk_stalled_ms)
+
+    @property
+    def disk_slow(self) -> str:
+        """That this node's disk is slow, or ""."""
+        ms = self._disk_pace.slow_ms
+        return f"{self._place.disk} takes {ms} ms for an answer" if ms else ""
+
+    @property
+    def targets_slow(self) -> str:
+        """That other nodes' are, though this one's isn't, and what can be done; or ""."""
+        tag, here_ms = self._place.tag, self._disk_pace.ms or 0
         return "; ".join(
-            f"writes take {keeper.slow_ms} ms on {node} and {ms} ms here: see what ails its disk or the "
-            f"network, or go on without it: kage mirror pause {self._place.tag} {node}"
+            f"{node} takes {keeper.slow_ms} ms for an answer, here {here_ms}; without it: "
+            f"kage mirror pause {tag} {node}"
             for node, keeper in self.keepers.items()
             if keeper.slow_ms
         )

@@ -171,7 +171,7 @@ ALONE_HAS = "; until then db-01 alone has everything"
         (
             BOTH,
             {"db_01": source(**IN_SYNC, answer_ms=2_340, slow_ms=2_340), "db_02": target()},
-            f"each write takes 2.3 s on db-02; to go on without it: kage mirror pause {TAG} db-02",
+            f"db-02 takes 2340 ms for an answer; to go on without it: kage mirror pause {TAG} db-02",
         ),
         (
             ALONE,

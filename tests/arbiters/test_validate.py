@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from contextlib import closing
 
 import pytest
 
 from agent.arbiters.contract import ArbiterRefused, ArbiterUnanswered
-from agent.arbiters.opening import open_arbiter
+from agent.arbiters.opening import limit_s, open_arbiter
 from agent.config.arbiter import DynamoDbParameters, S3Parameters
 from tests.arbiters.benches import (
     BUCKET,
@@ -98,7 +99,7 @@ def test_a_missing_table_or_bucket_is_named(
     runner: asyncio.Runner, aws_server: AwsServer, parameters: DynamoDbParameters | S3Parameters, says: str
 ) -> None:
     async def scene() -> None:
-        with closing(open_arbiter(parameters, CLUSTER, region=REGION, limit_s=10.0)) as arbiter:
+        with closing(open_arbiter(parameters, CLUSTER, region=REGION, dead_after_ms=30_000)) as arbiter:
             for attempt in (arbiter.read(HIERARCHY), arbiter.write(HIERARCHY, record(), None)):
                 with pytest.raises(ArbiterRefused) as caught:
                     await attempt
@@ -107,6 +108,34 @@ def test_a_missing_table_or_bucket_is_named(
             assert says in finding.remedy
 
     runner.run(scene())
+
+
+def test_votes_are_asked_for_in_threads_of_their_own(runner: asyncio.Runner, aws_server: AwsServer) -> None:
+    preceding = list[str]()
+
+    async def scene() -> None:
+        opened = open_arbiter(
+            DynamoDbParameters(table="no-such-table"),
+            CLUSTER,
+            region=REGION,
+            dead_after_ms=30_000,
+            precede=lambda: preceding.append(threading.current_thread().name),
+        )
+        with closing(opened) as arbiter:
+            await arbiter.warm_up()
+            assert preceding == []  # loading may take its time
+            with pytest.raises(ArbiterRefused):
+                await arbiter.read(HIERARCHY)
+
+    runner.run(scene())
+    assert preceding == ["aws-first_0"]
+
+
+@pytest.mark.parametrize(
+    ("dead_after_ms", "seconds"), [(300, 0.2), (2_000, 2 / 3), (10_000, 10 / 3), (60_000, 5)]
+)
+def test_a_call_may_take_a_third_of_dead_after_within_bounds(dead_after_ms: int, seconds: float) -> None:
+    assert limit_s(dead_after_ms) == pytest.approx(seconds)
 
 
 def test_a_table_with_another_key_is_named(runner: asyncio.Runner, aws_server: AwsServer) -> None:
@@ -120,7 +149,7 @@ def test_a_table_with_another_key_is_named(runner: asyncio.Runner, aws_server: A
     parameters = DynamoDbParameters(table="of-another-kind")
 
     async def scene() -> None:
-        with closing(open_arbiter(parameters, CLUSTER, region=REGION, limit_s=10.0)) as arbiter:
+        with closing(open_arbiter(parameters, CLUSTER, region=REGION, dead_after_ms=30_000)) as arbiter:
             [finding] = await arbiter.validate()
         assert "needs the partition key id" in finding.remedy
 
@@ -141,7 +170,7 @@ def test_nobody_listening_is_unanswered(
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
 
     async def scene() -> None:
-        with closing(open_arbiter(parameters, CLUSTER, region=REGION, limit_s=10.0)) as arbiter:
+        with closing(open_arbiter(parameters, CLUSTER, region=REGION, dead_after_ms=30_000)) as arbiter:
             for attempt in (arbiter.read(HIERARCHY), arbiter.write(HIERARCHY, record(), None)):
                 with pytest.raises(ArbiterUnanswered):
                     await attempt
@@ -159,7 +188,8 @@ def test_clusters_share_a_place_and_see_nothing_of_each_other(
 
     async def scene() -> None:
         one, other = (
-            open_arbiter(bench.parameters, name, region=REGION, limit_s=10.0) for name in (CLUSTER, "reports")
+            open_arbiter(bench.parameters, name, region=REGION, dead_after_ms=30_000)
+            for name in (CLUSTER, "reports")
         )
         with closing(one), closing(other):
             await one.warm_up()

@@ -154,7 +154,9 @@ def make_bucket(server: AwsServer) -> None:
 async def tried(config: Config) -> list[str]:
     """What the arbiter's own trial finds, which reads and writes as votes do."""
     assert config.arbiter is not None
-    with closing(open_arbiter(config.arbiter, config.cluster.name, region=REGION, limit_s=10)) as arbiter:
+    with closing(
+        open_arbiter(config.arbiter, config.cluster.name, region=REGION, dead_after_ms=30_000)
+    ) as arbiter:
         return [each.problem for each in await arbiter.validate()]
 
 

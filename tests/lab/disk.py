@@ -131,8 +131,8 @@ class Disk:
     def _answer_all(self, connection: Connection, file: int) -> None:
         while (request := connection.receive()).command is not Command.DISCONNECT:
             with self._changed:
-                self._changed.wait_for(lambda: self._ending or self._trouble is not Trouble.HANG)
                 self._changed.wait_for(lambda: self._ending or self._trouble is not Trouble.SLOW, SLOW_S)
+                self._changed.wait_for(lambda: self._ending or self._trouble is not Trouble.HANG)
                 if self._ending:
                     return
                 failed = self._trouble is Trouble.FAIL

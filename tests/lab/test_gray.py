@@ -53,21 +53,22 @@ def test_a_slow_disk_is_told_of_and_moves_nothing(cluster: Replicated) -> None:
     owner = cluster.any_owner()
     other = OTHER[owner]
     records = cluster.start_records()
+    before = max(each.id for each in cluster.events(owner))
     cluster.machines[other].data.trouble(Trouble.SLOW)
     cluster.wait_until(
-        lambda: f"kage mirror pause {TAG} {other}" in told(cluster, owner, "resource-unknown"),
+        lambda: f"kage mirror pause {TAG} {other}" in told(cluster, owner, "resource-unknown", before),
         WITHIN_S,
         "it is told",
     )
     assert sorted(cluster.hierarchy(owner).in_sync) == sorted([owner, other])
     records.wait_more(3, WITHIN_S)
     cluster.machines[other].data.trouble(Trouble.NONE)
-    cluster.wait_until(lambda: told(cluster, owner, "resource-recovered"), WITHIN_S, "it is over")
+    cluster.wait_until(lambda: told(cluster, owner, "resource-recovered", before), WITHIN_S, "it is over")
     assert cluster.any_owner() == owner
     records.stop()
     assert cluster.missing(records, owner) == []
 
 
-def told(cluster: Replicated, node: str, kind: str) -> str:
-    """The node's events of this kind about the mirror."""
-    return "\n".join(each.text for each in cluster.events(node, kind) if each.tag == TAG)
+def told(cluster: Replicated, node: str, kind: str, after: int) -> str:
+    """The node's events of this kind about the mirror, after that one."""
+    return "\n".join(each.text for each in cluster.events(node, kind) if each.tag == TAG and each.id > after)

@@ -56,7 +56,7 @@ def test_no_acknowledged_record_is_missing_however_often_the_owner_loses_its_pow
     print(
         f"{KILLS} kills, {len(records.acknowledged())} records, longest wait {records.longest_wait_s():.1f} s"
     )
-    print(f"{cluster.resets} nodes reset themselves")
+    assert 3 * cluster.resets <= KILLS, "on a host that starves them: see what it waited for"
 
 
 def test_parted_nodes_go_on_with_one_copy_and_are_the_same_again_when_they_meet(cluster: Replicated) -> None:

@@ -31,6 +31,15 @@ async def test_work_is_done_in_the_order_in_which_it_was_asked_for() -> None:
 
 
 @on_loop
+async def test_each_thread_begins_with_what_it_shall_precede_by() -> None:
+    begun = list[int]()
+    disk = Disk(10, precede=lambda: begun.append(threading.get_ident()))
+    done = [await disk.do(threading.get_ident) for _ in range(2)]
+    assert begun == done
+    assert threading.get_ident() not in done
+
+
+@on_loop
 async def test_what_the_work_raises_is_raised() -> None:
     disk = Disk(10)
 

@@ -14,10 +14,10 @@ from uuid import UUID
 import pytest
 
 from agent.core.ids import Instant
-from recovery_kits.mirror.answers import Answers, Pace
+from recovery_kits.mirror.answers import Answers
 from recovery_kits.mirror.chunks import Chunks
 from recovery_kits.mirror.copies import Copies
-from recovery_kits.mirror.keeper import LONGEST_GAP_MS, Hands, Keeper
+from recovery_kits.mirror.keeper import Hands, Keeper
 from recovery_kits.mirror.leg import Leg, read_leg
 from recovery_kits.mirror.legs import Counted
 from recovery_kits.mirror.nbd import NbdError
@@ -40,6 +40,7 @@ PLACE = Place(
     peers={"db-02": ("10.0.6.4",)},
     dead_after_ms=2_000,
     runtime=Path("/nowhere"),
+    slow_after_ms=500,
 )
 STEP_MS = 200
 
@@ -106,9 +107,8 @@ class World:
         self.voters = Voters()
         self.voters.open.set()
         self.copies = Copies(self.voters, self.said.append, self.said.clear)
-        self.waiting, self.answered, self.waited_ms = 0, 0, 0
-        self.disk = Pace(LONGEST_GAP_MS)  # of this node's leg
-        self.disk_answered, self.disk_waited_ms = 0, 0
+        self.waiting, self.answered, self.busy_ms = 0, 0, 0
+        self.disk_ms: int | None = 1  # what this node's disk takes for an answer
         self.leg: dict[str, Any] | None = {"slot": 1}  # md's, None: not in the array
         self.image: bytes | None = None  # behind a new connection; None: nobody answers
         self.index: int | None = 0
@@ -128,7 +128,7 @@ class World:
             owed=self.owed,  # type: ignore[arg-type]
             clock_ms=lambda: self.now,
             log=self.said.append,
-            disk=self.disk,
+            disk_ms=lambda: self.disk_ms,
         )
         self.keeper = Keeper("db-02", hands)
         monkeypatch.setattr(self.keeper, "link", self)
@@ -141,7 +141,7 @@ class World:
         pass
 
     def answers(self) -> Answers:
-        return Answers(self.waiting, self.answered, self.waited_ms)
+        return Answers(self.waiting, self.answered, self.busy_ms)
 
     async def open(self, *, limit_s: float) -> FakeSession:
         if self.image is None:
@@ -205,7 +205,6 @@ class World:
         """As the source does: look, decide, say."""
         for _ in range(steps):
             self.now = Instant(self.now + STEP_MS)
-            self.disk.look(self.now, Answers(0, self.disk_answered, self.disk_waited_ms))
             self.keeper.look(self.state())
             await self.keeper.step()
             self.copies.whole({"db-01", "db-02"} if self.keeper.whole else {"db-01"})

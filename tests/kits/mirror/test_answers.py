@@ -16,12 +16,14 @@ def test_a_device_that_has_gone_has_answered_nothing() -> None:
     assert answers("nbd4711") == Answers(0, 0, 0)
 
 
-def test_the_kernels_counters_of_a_real_device_are_read() -> None:
-    for each in Path("/sys/class/block").iterdir():
-        fields = (each / "stat").read_text().split()
-        found = answers(each.name)
-        assert found.done >= int(fields[0]) + int(fields[4])
-        assert found.waited_ms >= int(fields[3]) + int(fields[7])
+def test_the_kernels_counters_of_real_devices_are_read() -> None:
+    devices = list(Path("/sys/class/block").iterdir())
+    assert devices
+    for device in devices:
+        fields = [int(field) for field in (device / "stat").read_text().split()]
+        found = answers(device.name)
+        assert found.done >= fields[0] + fields[4]
+        assert found.busy_ms >= fields[9]
 
 
 def test_a_kernel_that_counts_neither_discards_nor_flushes_is_understood(
@@ -32,9 +34,9 @@ def test_a_kernel_that_counts_neither_discards_nor_flushes_is_understood(
     (device / "stat").write_text("3 0 24 30 4 0 32 70 2 90 100\n")
     (device / "inflight").write_text("       1        1\n")
     monkeypatch.setattr("recovery_kits.mirror.answers.Path", lambda _: tmp_path)
-    assert answers("vda") == Answers(waiting=2, done=7, waited_ms=100)
+    assert answers("vda") == Answers(waiting=2, done=7, busy_ms=90)
     (device / "stat").write_text("3 0 24 30 4 0 32 70 2 90 100 5 0 40 500 6 600\n")
-    assert answers("vda") == Answers(waiting=2, done=18, waited_ms=1_200)
+    assert answers("vda") == Answers(waiting=2, done=18, busy_ms=90)
     (device / "stat").unlink()
     assert answers("vda") == Answers()
 
@@ -60,66 +62,108 @@ class Device:
     """Counters that a `Pace` looks at."""
 
     def __init__(self) -> None:
-        self.now, self.done, self.waited_ms = Instant(50_000), 1_000, 9_000
-        self.pace = Pace(longest_gap_ms=600)
+        self.now, self.done, self.busy_ms, self.waiting = Instant(50_000), 1_000, 9_000, 0
+        self.pace = Pace(longest_gap_ms=600, slow_after_ms=500)
+        self.other_ms: int | None = 1
+        self.look()
 
-    def answer(self, for_ms: int, each_ms: int) -> None:
-        """Five requests a second, each after so long."""
-        for _ in range(for_ms // LOOK_MS):
+    def answer(self, each_ms: int, for_ms: int, at_once: int = 1) -> None:
+        """`at_once` requests, each answered after so long; then as many again."""
+        for passed_ms in range(LOOK_MS, for_ms + LOOK_MS, LOOK_MS):
             self.now = Instant(self.now + LOOK_MS)
-            self.done, self.waited_ms = self.done + 1, self.waited_ms + each_ms
+            if passed_ms % each_ms < LOOK_MS:
+                self.done, self.busy_ms = self.done + at_once, self.busy_ms + each_ms
             self.look()
 
+    def rest(self, for_ms: int) -> None:
+        """Nothing is asked."""
+        for _ in range(0, for_ms, LOOK_MS):
+            self.now = Instant(self.now + LOOK_MS)
+            self.look()
+
+    def mean_ms(self) -> int | None:
+        return self.pace.ms
+
     def look(self) -> None:
-        self.pace.look(self.now, Answers(1, self.done, self.waited_ms))
+        self.pace.look(self.now, Answers(self.waiting, self.done, self.busy_ms), self.other_ms)
 
 
-def test_the_pace_is_the_mean_of_the_last_five_seconds() -> None:
-    device = Device()
-    device.answer(4_800, 700)
-    assert not device.pace.is_known  # what is seen for a moment tells little
-    device.answer(600, 700)
-    assert device.pace.ms == 700
-    device.answer(2_600, 100)
-    assert 350 < (device.pace.ms or 0) < 450
-    device.answer(5_000, 100)
-    assert device.pace.ms == 100
+@pytest.fixture
+def device() -> Device:
+    return Device()
 
 
-def test_a_device_that_was_asked_nothing_has_no_pace() -> None:
-    device = Device()
-    for _ in range(30):
-        device.now = Instant(device.now + LOOK_MS)
-        device.look()
+def test_the_pace_is_the_mean_of_five_seconds(device: Device) -> None:
+    device.answer(800, 4_800)
+    assert device.mean_ms() is None  # what is seen for a moment tells little
+    device.answer(800, 4_800)
+    assert device.mean_ms() == 800
+    device.answer(200, 6_000)
+    assert device.mean_ms() == 200
+
+
+def test_a_queue_makes_nobody_slow(device: Device) -> None:
+    device.answer(2_000, 20_000, at_once=100)
+    assert device.pace.ms == 20
+
+
+def test_a_device_that_is_asked_little_is_judged_by_a_few_answers(device: Device) -> None:
+    for _ in range(5):
+        device.answer(3_000, 3_000)
+        device.rest(6_000)
+        assert device.pace.slow_ms == 0
+    device.answer(3_000, 3_000)
+    assert device.pace.slow_ms == 3_000
+
+
+def test_one_late_answer_is_no_slowness(device: Device) -> None:
+    device.answer(200, 6_000)
+    device.answer(1_800, 1_800)
+    device.rest(30_000)
+    device.answer(200, 1_000)
+    assert device.pace.slow_ms == 0
+
+
+def test_what_was_slow_is_slow_while_nothing_is_asked_and_until_it_is_clearly_quicker(device: Device) -> None:
+    device.answer(800, 10_000)
+    assert device.pace.slow_ms
+    device.rest(120_000)
+    assert device.pace.slow_ms
+    device.answer(400, 10_000)
+    assert device.pace.slow_ms == 400
+    device.answer(200, 10_000)
+    assert device.pace.slow_ms == 0
+    device.answer(400, 10_000)
+    assert device.pace.slow_ms == 0
+
+
+def test_a_time_in_which_nobody_looked_and_what_waited_over_it_count_for_nothing(device: Device) -> None:
+    device.answer(200, 6_000)
+    device.waiting = 3
+    device.now = Instant(device.now + 10_000)  # suspended
+    device.look()
+    device.waiting, device.done, device.busy_ms = 0, device.done + 3, device.busy_ms + 10_000
+    device.answer(200, 10_000)
+    assert device.pace.slow_ms == 0
+    assert device.pace.ms == 200
+
+
+def test_another_device_begins_anew(device: Device) -> None:
+    device.answer(200, 6_000)
+    device.done = device.busy_ms = 0
+    device.look()
     assert device.pace.ms is None
 
 
-def test_a_time_in_which_nobody_looked_and_another_device_begin_anew() -> None:
-    device = Device()
-    device.answer(5_400, 700)
-    device.now = Instant(device.now + 10_000)  # suspended: its requests seem to have waited so long
-    device.waited_ms += 10_000
-    device.answer(4_800, 1)
-    assert not device.pace.is_known
-    device.answer(600, 1)
-    assert device.pace.ms == 1
-    device.done = device.waited_ms = 0
-    device.answer(4_800, 1)
-    assert not device.pace.is_known
+@pytest.mark.parametrize(("other_ms", "is_slow"), [(0, True), (400, True), (401, False), (None, False)])
+def test_a_device_is_slow_only_beside_one_that_is_quicker(
+    device: Device, other_ms: int | None, is_slow: bool
+) -> None:
+    device.other_ms = other_ms
+    device.answer(800, 9_600)
+    assert bool(device.pace.slow_ms) is is_slow
 
 
-@pytest.mark.parametrize(
-    ("mine_ms", "its_ms", "slow_ms"), [(499, 0, 0), (500, 0, 500), (700, 350, 700), (700, 351, 0)]
-)
-def test_a_device_is_slow_only_beside_one_that_is_not(mine_ms: int, its_ms: int, slow_ms: int) -> None:
-    mine, its = Device(), Device()
-    mine.answer(6_000, mine_ms)
-    its.answer(6_000, its_ms)
-    assert mine.pace.slow_ms(500, its.pace) == slow_ms
-    assert mine.pace.slow_ms(500) == (mine_ms if mine_ms >= 500 else 0)
-
-
-def test_the_looks_that_are_kept_are_bounded() -> None:
-    device = Device()
-    device.answer(600_000, 1)
-    assert len(device.pace._looks) <= Pace.WINDOW_MS // LOOK_MS + 2
+def test_the_looks_that_are_kept_are_bounded(device: Device) -> None:
+    device.rest(600_000)
+    assert len(device.pace._looks) <= Pace.LONGEST_MS // LOOK_MS + 2

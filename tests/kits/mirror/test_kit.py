@@ -239,9 +239,6 @@ async def test_a_disk_that_hangs_has_failed_and_is_not_repaired_here(
     class Hanging:
         disk_stalled_ms = HUNG_MS
 
-        def slow(self) -> str:
-            return ""
-
     world.running = RUNNING
     assert (await world.kit.quick_check()).health is Health.OK
     monkeypatch.setattr(world.kit._controls, "source", Hanging())
@@ -257,14 +254,22 @@ async def test_a_disk_that_is_slow_is_told_and_moves_nothing(
 ) -> None:
     class Slow:
         disk_stalled_ms = 0
+        state, resync_limit = RUNNING, 0
+        disk_slow, targets_slow = "", "db-02 takes 800 ms for an answer"
 
-        def slow(self) -> str:
-            return "writes take 800 ms on db-02"
+        def details(self) -> list[object]:
+            return []
 
     world.running = RUNNING
-    monkeypatch.setattr(world.kit._controls, "source", Slow())
+    monkeypatch.setattr(world.kit._controls, "source", slow := Slow())
     check = await world.kit.quick_check()
-    assert (check.health, check.why) == (Health.UNKNOWN, "writes take 800 ms on db-02")
+    assert (check.health, check.why) == (Health.UNKNOWN, slow.targets_slow)
+    assert world.kit.details()["disk"]["state"] == "ok"
+    slow.disk_slow = "/dev/sdx takes 900 ms for an answer"
+    check = await world.kit.quick_check()
+    assert (check.health, check.why) == (Health.UNKNOWN, slow.disk_slow)
+    told = {"path": "/dev/sdx", "state": "slow", "why": slow.disk_slow}
+    assert world.kit.details()["disk"] == told
 
 
 @on_loop

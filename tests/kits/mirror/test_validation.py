@@ -34,6 +34,7 @@ def place(tmp_path: Path) -> Place:
         peers={"db-02": ("127.0.0.2",)},
         dead_after_ms=2_000,
         runtime=tmp_path,
+        slow_after_ms=500,
     )
 
 
