@@ -39,11 +39,20 @@ def renewal_at(seat: Seat, claim: Claim) -> Instant:
     Or it doesn't know the register as it is now: somebody may be waiting until a majority does.
     """
     lease, grant_ms = seat.lease(claim), seat.table.grant_ms
-    short = later(lease.expires_at(without=ARBITER), -grant_ms // 2)  # time for two requests
+    short = later(lease.expires_at(without=ARBITER), -_early_ms(seat))
     record = seat.arbiter.record if seat.arbiter is not None else None
     if record is not None and record.register != seat.told_register:
         return short
     return max(short, later(lease.until(ARBITER), -grant_ms * 2 // 3))
+
+
+def _early_ms(seat: Seat) -> int:
+    """So long before its peers' grants end: time for two requests, of which each may take a third of a grant.
+
+    But not before they are older than they get by themselves: two intervals, and some way.
+    """
+    grant_ms, interval_ms = seat.table.grant_ms, seat.table.cluster.heartbeat.interval_ms
+    return max(grant_ms // 3, min(grant_ms // 2, grant_ms - 3 * interval_ms))
 
 
 def agreed(seat: Seat) -> bool:
