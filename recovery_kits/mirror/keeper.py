@@ -14,7 +14,6 @@ from typing import Any
 from agent.core.ids import Instant, later
 from recovery_kits.blocking import Blocking
 from recovery_kits.contract import CommandFailed
-from recovery_kits.mirror.answers import Answers, Pace, Stall
 from recovery_kits.mirror.array import Array, ArrayState
 from recovery_kits.mirror.chunks import Chunks
 from recovery_kits.mirror.copies import Copies
@@ -29,13 +28,11 @@ from recovery_kits.mirror.progress import Progress, Resync
 from recovery_kits.mirror.recognition import Refused, same_leg, what_to_copy
 from recovery_kits.mirror.rejoin import FullCopy
 from recovery_kits.mirror.relays import Relays
+from recovery_kits.mirror.troubles import POLL_S, Troubles
 from recovery_kits.mirror.turns import Queued, Turns
 
-POLL_S = 0.2
-LONGEST_GAP_MS = 600  # between two looks; after a longer one this machine, or we, had been stopped
 _CONNECT_S = 5.0  # for an address to answer
 _FAIL_S = 0.05
-_RESENT_MS = 1_500  # after another connection is found: the kernel sends again what waits, by whole seconds
 _SLOW_PAUSE_MS = 300_000  # until a leg that was too slow is tried again
 _ADD_S = 60.0  # for md to take a leg in; the copy itself comes after
 _TROUBLES = (NbdError, CommandFailed, Refused, Queued, OSError)
@@ -75,16 +72,10 @@ class Keeper:
         self.queued = False  # another node's leg is copied to first
         self.progress: Progress | None = None
         self.last: Resync | None = None
-        self.troubled_ms = 0
-        self._stall = Stall(LONGEST_GAP_MS)
-        self._pace = self._new_pace()
-        self._dead_since: Instant | None = None
-        self._done_then = 0  # requests answered when the link died
+        self._troubles = Troubles(hands.place, hands.disk_ms)
         self._trying = Blocking(f"the leg of {node}", limit_s=_CONNECT_S, most=2)
         self._lacking_since: Instant | None = None  # its copy isn't whole
-        self._reconnected = False  # in the trouble that it has now
         self._retry = Retry()
-        self._too_slow_ms = 0  # what it took for an answer when it was decided to do without it
         self._slot: int | None = None
 
     def find(self) -> None:
@@ -102,13 +93,8 @@ class Keeper:
         self.member = self._lag.look(said, now, counts=self.whole)
         if self.link.dead and self.member is not Member.ABSENT and self._lag.possible:
             self.afresh = True  # its relay has ended, and with it what was on its way
-        seen = self.link.answers()
-        stalled_ms = self._stall.look(now, seen)
-        if not self.link.heard_all and stalled_ms > self._hands.place.dead_after_ms // 2:
-            self.link.dead = True  # as far as can be known: that it died may have been told to nobody
-        self.troubled_ms = max(stalled_ms, self._silent_ms(now, seen.done))
-        self._reconnected = self._reconnected and self.troubled_ms > 0
-        self._follow_pace(now, seen)
+        excluded = self._hands.copies.counted(self.node) is Counted.NO
+        self._troubles.look(now, self.link, whole=self.member is Member.IN_SYNC, excluded=excluded)
         self._follow_copy(now, state)
         self._follow_turns()
         if self.whole:
@@ -116,26 +102,14 @@ class Keeper:
         elif self._lacking_since is None:
             self._lacking_since = now
 
-    def _silent_ms(self, now: Instant, done: int) -> int:
-        """Since the link died until something is answered again: a new connection alone is no answer.
-
-        Requests that only flush are in no counter while they wait, so a stall needn't be seen.
-        """
-        if self.link.dead:
-            self._dead_since, self._done_then = self._dead_since or now, done
-        elif done > self._done_then:
-            self._dead_since = None
-        return 0 if self._dead_since is None else now - self._dead_since + 1
-
     @property
     def slow_ms(self) -> int:
         """How long a whole copy takes for an answer on average, if that is too long; else 0."""
-        return self._pace.slow_ms
+        return self._troubles.slow_ms
 
     async def step(self) -> bool:
         """Do what comes next for it; whether that has changed anything."""
-        more_ms = _RESENT_MS if self._reconnected else 0  # once, and below what writes may wait
-        match decide(self._facts(), self._hands.place.dead_after_ms + more_ms):
+        match decide(self._facts(), self._troubles.dead_after_ms):
             case Step.REST:
                 return False
             case Step.EXCLUDE:
@@ -146,18 +120,18 @@ class Keeper:
                 return await self._try(self._reconnect)
             case Step.DETACH:
                 detached = await self._try(self._detach)
-                if detached and self._too_slow_ms:
+                if detached and self._troubles.too_slow_ms:
                     self._hold_off()
                 return detached
             case Step.ATTACH:
-                self._too_slow_ms = 0
+                self._troubles.too_slow_ms = 0
                 return await self._try(self._attach)
 
     def _hold_off(self) -> None:
         """Don't take it back at once: it was too slow."""
         self._retry.hold(later(self._hands.clock_ms(), _SLOW_PAUSE_MS))
         again = f"it is tried again after {_SLOW_PAUSE_MS // 60_000} min"
-        self.why = f"it took {self._too_slow_ms} ms for an answer; {again}"
+        self.why = f"it took {self._troubles.too_slow_ms} ms for an answer; {again}"
         self._hands.log(f"{self.node}: {self.why}")
 
     def _count(self, *, whole: bool) -> bool:
@@ -171,7 +145,7 @@ class Keeper:
 
     def copy_afresh(self, *, full: bool) -> None:
         """Detach it, and attach it again; by a full copy if so."""
-        self.full, self._too_slow_ms = full, 0
+        self.full, self._troubles.too_slow_ms = full, 0
         self.afresh = self.member is not Member.ABSENT
         self._retry.over()
 
@@ -181,24 +155,12 @@ class Keeper:
             counted=self._hands.copies.counted(self.node),
             connected=self.link.index is not None,
             link_dead=self.link.dead,
-            troubled_ms=self.troubled_ms,
-            slow=self._too_slow_ms > 0,
+            troubled_ms=self._troubles.ms,
+            slow=self._troubles.too_slow_ms > 0,
             paused=self.paused,
             afresh=self.afresh or self._hands.turns.gives_way(self.node),
             may_try=self._retry.may_try(self._hands.clock_ms()),
         )
-
-    def _new_pace(self) -> Pace:
-        return Pace(LONGEST_GAP_MS, self._hands.place.slow_after_ms)
-
-    def _follow_pace(self, now: Instant, seen: Answers) -> None:
-        """A copy that is being made, or whose link is being mended, is slow for a reason that passes."""
-        if self.member is not Member.IN_SYNC or self._dead_since is not None or self._reconnected:
-            self._pace = self._new_pace()
-            return
-        self._pace.look(now, seen, self._hands.disk_ms())
-        if self._hands.place.drops_slow and self._hands.copies.counted(self.node) is not Counted.NO:
-            self._too_slow_ms = self._pace.slow_ms  # once it is agreed, it is done
 
     def _follow_copy(self, now: Instant, state: ArrayState) -> None:
         if self.member is Member.COPYING:
@@ -239,7 +201,7 @@ class Keeper:
 
     async def _reconnect(self) -> None:
         """Over the other address, within the time that is left."""
-        left_s = max(self._hands.place.dead_after_ms - self.troubled_ms, 100) / 1_000
+        left_s = max(self._hands.place.dead_after_ms - self._troubles.ms, 100) / 1_000
         async with asyncio.timeout(left_s):
             async with await self.link.open_other(limit_s=left_s / 2) as session:  # there may be a third
                 mine, found = await self._hands.read_local(), await read_leg(session.read)
@@ -248,7 +210,7 @@ class Keeper:
                     raise Refused(why)
                 await self.link.reconnect(session)
             await self._trying.do(self.link.flush)
-        self._reconnected = True
+        self._troubles.reconnected()
         self._hands.log(f"{self.node}: connected again, by {self.link.address}")
 
     async def _detach(self) -> None:
@@ -278,7 +240,7 @@ class Keeper:
             self._hands.turns.take(self.node, full=isinstance(what, FullCopy))
             await self._lag.connecting()
             await self.link.connect(session)
-        self._dead_since = None
+        self._troubles.attached()
         try:
             async with asyncio.timeout(_ADD_S), self._hands.adding:
                 await self._answering(self._add(mine, what))
@@ -312,7 +274,7 @@ class Keeper:
         try:
             while not task.done():
                 await asyncio.wait({task}, timeout=POLL_S)
-                if self.troubled_ms >= self._hands.place.dead_after_ms:
+                if self._troubles.ms >= self._hands.place.dead_after_ms:
                     await self.link.disconnect()  # then md's part fails, and says so
             await task
         finally:
@@ -327,8 +289,8 @@ class Keeper:
             "node": self.node,
             "state": self._state(),
             "address": self.link.address if self.link.index is not None else "",
-            "stalled_ms": self.troubled_ms,
-            "answer_ms": self._pace.ms,
+            "stalled_ms": self._troubles.ms,
+            "answer_ms": self._troubles.answer_ms,
             "slow_ms": self.slow_ms,
             "why": self.why or self._hands.copies.why,
             "lag_s": None if since is None else round((self._hands.clock_ms() - since) / 1_000, 1),
@@ -343,9 +305,9 @@ class Keeper:
                 return "paused"
             if self.refused or self.queued:
                 return "refused" if self.refused else "queued"
-            if self._too_slow_ms:
+            if self._troubles.too_slow_ms:
                 return "slow"
             return "unreachable" if self.why else "dropped"
-        if self.troubled_ms or self.member is Member.FAULTY:
+        if self._troubles.ms or self.member is Member.FAULTY:
             return "waiting"
         return "copying" if self.member is Member.COPYING else "in-sync"

@@ -16,7 +16,7 @@ from recovery_kits.contract import CommandFailed, Tools
 from recovery_kits.mirror.answers import Pace, Stall, answers
 from recovery_kits.mirror.array import Array, ArrayState
 from recovery_kits.mirror.copies import Copies
-from recovery_kits.mirror.keeper import LONGEST_GAP_MS, POLL_S, Hands, Keeper
+from recovery_kits.mirror.keeper import Hands, Keeper
 from recovery_kits.mirror.leg import Leg, Read
 from recovery_kits.mirror.links import DeadLinks
 from recovery_kits.mirror.nbd import NbdError
@@ -24,6 +24,7 @@ from recovery_kits.mirror.owed import Owed
 from recovery_kits.mirror.place import Place
 from recovery_kits.mirror.relays import Relays
 from recovery_kits.mirror.superblock import SUPERBLOCK_AT, SUPERBLOCK_BYTES
+from recovery_kits.mirror.troubles import LONGEST_GAP_MS, POLL_S
 from recovery_kits.mirror.turns import Turns
 from recovery_kits.mirror.wishes import Memory
 
