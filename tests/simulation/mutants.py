@@ -1,7 +1,8 @@
 """Breaks the protocol, one way at a time, to see that the checkers notice.
 
-`python -m tests.simulation.mutants [--seeds 400] [name …]` prints, for each breakage, the first seed that
-found it and what it broke; it ends with 1 if one was found by none.
+`python -m tests.simulation.mutants [--seeds 400] [name …]` prints, for each breakage, the schedule that was
+made for it (`directed`) or else the first seed that found it, and what it broke; it ends with 1 if one was
+found by none.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from agent.core.messages import Register, VoteRecord, VoteReply
 from agent.core.mind import Mind
 from agent.core.placement import Verdict, View
 from agent.core.states import PeerStanding
-from tests.simulation import faults, options, run
+from tests.simulation import directed, faults, options, run
 from tests.simulation.arbiter import Arbiter
 from tests.simulation.lifeline import Lifeline
 
@@ -329,6 +330,20 @@ def hunt(name: str, seeds: Iterable[int]) -> tuple[int, int, str] | None:
     return None
 
 
+def find(name: str, seeds: Iterable[int]) -> str:
+    """How it was found, and what it broke; empty if it wasn't."""
+    schedule = directed.SCHEDULES.get(name)
+    if schedule is not None:
+        with broken(name):
+            violation = directed.fails(schedule)
+        if violation is not None and directed.fails(schedule) is None:
+            return f"schedule {schedule.__name__}  {violation}"
+    if (trace := hunt(name, seeds)) is None:
+        return ""
+    seed, tried, broke = trace
+    return f"seed {seed:<4} {tried:>4} tried  {broke[:90]}"
+
+
 def main() -> int:
     """0 if every breakage was found."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
@@ -339,11 +354,10 @@ def main() -> int:
     names = args.names or list(MUTANTS)
     survivors, seeds = 0, range(args.first, args.first + args.seeds)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(hunt, names, [seeds] * len(names))
-        for name, trace in zip(names, found, strict=True):
-            survivors += trace is None
-            told = f"seed {trace[0]:<4} {trace[1]:>4} tried  {trace[2][:90]}" if trace else "NOT FOUND"
-            print(f"{name:<43} {told}", flush=True)
+        found = pool.map(find, names, [seeds] * len(names))
+        for name, told in zip(names, found, strict=True):
+            survivors += not told
+            print(f"{name:<43} {told or 'NOT FOUND'}", flush=True)
     print(f"{len(names) - survivors} of {len(names)} found")
     return 1 if survivors else 0
 
