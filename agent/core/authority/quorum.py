@@ -229,6 +229,8 @@ class QuorumBased:
         if not is_newer(register, seat.register, spec):
             return []
         effects: list[Effect] = [seat.change(register)]
+        if register.owner is None and register.successor == self._me:
+            seat.invited(at)
         claim = seat.life.claim
         if claim is None or register.term < claim.lease.term:
             return effects

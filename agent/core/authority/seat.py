@@ -157,6 +157,11 @@ class Seat:
         position = self.table.cluster.nodes.index(self.table.me) + 1
         self.life.retry_at = later(at, ms * position)
 
+    def invited(self, at: Instant) -> None:
+        """It was released to this node: nobody else asks for it, so what campaigns came to counts no more."""
+        self.life.denials = self.life.refusals = 0
+        self.life.retry_at = min(self.life.retry_at, at)
+
     def look(self, at: Instant) -> list[Effect]:
         """Read the arbiter's record now and then, while it isn't urgent."""
         return [*self.arbiter.refresh(at)] if self.arbiter is not None else []
