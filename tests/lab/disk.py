@@ -25,7 +25,7 @@ from tests.lab.nbd import Command, Connection, Request
 
 CACHE_BYTES = 128 * 1024 * 1024
 END_LIMIT_S = 30.0
-SLOW_S = 0.3
+SLOW_S = 0.5
 
 
 class Trouble(Enum):
