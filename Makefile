@@ -37,7 +37,7 @@ endif
 test-lab: lab ## The tests in virtual machines alone
 	$(PYTHON) -m pytest tests/lab
 
-test-long: lab ## What is too long for each change: 50 power cuts, 20 killed targets, a hung disk, three nodes; two hours
+test-long: lab ## What is too long for each change: 50 power cuts, 20 killed targets, bad disks, three nodes; two hours
 	KAGE_KILLS=50 KAGE_TARGET_KILLS=20 $(PYTHON) -m pytest -s $(LONG) tests/lab/test_mirror.py tests/lab/test_replicated.py
 
 lab: setup ## What virtual machines of the tests boot, under build/lab (as root; Debian)

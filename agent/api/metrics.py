@@ -58,7 +58,7 @@ METRICS = {
         "gauge", "For how long writes have waited for a target; on the source."
     ),
     "mirror_leg_answer_seconds": Metric(
-        "gauge", "How long a target takes for an answer, on average of five seconds; on the source."
+        "gauge", "How long a target takes for an answer, on average of the last seconds; on the source."
     ),
 }
 

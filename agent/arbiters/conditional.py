@@ -26,7 +26,6 @@ from agent.aws.errors import AwsError, AwsFault
 from agent.core.ids import HierarchyId
 from recovery_kits.contract import Finding
 
-LIMIT_S = 1.5
 WRITE_SHARE = 2 / 3  # of the limit; the rest is for looking up a write that wasn't answered
 PROBE = ".check"  # no hierarchy can be called so
 NEVER_A_VERSION = Version("0" * 32)
@@ -35,7 +34,7 @@ NEVER_A_VERSION = Version("0" * 32)
 class ConditionalArbiter:
     """The `Arbiter` of one cluster, in one store."""
 
-    def __init__(self, store: Store, *, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, store: Store, *, limit_s: float) -> None:
         self._store, self._limit_s = store, limit_s
 
     async def read(self, hierarchy: HierarchyId) -> tuple[Record, Version] | None:

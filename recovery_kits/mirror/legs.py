@@ -61,7 +61,7 @@ class Facts:
     connected: bool  # there is a network block device for it
     link_dead: bool  # the kernel has lost its connection
     troubled_ms: int  # for how long requests have waited or the link has been dead; 0: all is well
-    slow: bool = False  # it answers so late that an operator would rather do without it
+    slow: bool  # it answers so late that an operator would rather do without it
     paused: bool  # an operator wants nothing to be copied to it
     afresh: bool  # it shall be detached and attached again
     may_try: bool  # the pause since the last try to connect is over

@@ -95,7 +95,7 @@ class MirrorParameters:
         int,
         Meta(
             description="From what time for an answer on a disk counts as slow, here or on another node, on "
-            "average of the last five seconds.",
+            "average of five seconds or more and at least six answers.",
             ge=10,
             le=60_000,
         ),

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from agent.arbiters.conditional import LIMIT_S, ConditionalArbiter
+from agent.arbiters.conditional import ConditionalArbiter
 from agent.arbiters.contract import Version
 from agent.arbiters.store import Mismatch
 from agent.aws.errors import AwsError, AwsFault
 
 Call = Literal["read", "write"]
+LIMIT_S = 1.5  # of a call
 
 
 class Trouble(Enum):

@@ -23,6 +23,7 @@ def facts(**different: Any) -> Facts:
         "troubled_ms": 0,
         "paused": False,
         "afresh": False,
+        "slow": False,
         "may_try": True,
     }
     return Facts(**{**healthy, **different})
