@@ -48,7 +48,7 @@ def several(seeds: range, scale: int, jobs: int) -> tuple[run.Figures, list[int]
     """What they were worth together, and which failed."""
     batches = [seeds[i : i + BATCH] for i in range(0, len(seeds), BATCH)]
     total, failed = run.Figures(), list[int]()
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=gc.freeze) as pool:  # what is loaded stays
         for figures, bad in pool.map(_batch, batches, [scale] * len(batches)):
             total.take_in(figures)
             failed += bad

@@ -27,6 +27,7 @@ from agent.core.ids import HierarchyId
 from agent.core.messages import Register, VoteRecord, VoteReply, VoteRequest
 from agent.core.states import Fencing
 from tests.simulation.machine import Agent, Machine
+from tests.simulation.violation import Violation
 from tests.spec.rules import ORDER
 
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
 
 
 MOST_STEPS = 500  # of one node about one peer within one G; heartbeats alone are about 50
-
-
-class Violation(AssertionError):
-    """A promise was broken."""
 
 
 class Checkers:

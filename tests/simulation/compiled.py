@@ -1,6 +1,6 @@
-"""`python -m tests.simulation.compiled …` is `python -m tests.simulation …` with the core translated to C.
+"""`python -m tests.simulation.compiled …` is `python -m tests.simulation …` with core and world translated to C.
 
-mypyc keeps Python's meaning and takes half of the time. What it translates is a copy under build/: everything
+mypyc keeps Python's meaning and takes a third of the time. What it translates is a copy under build/: everything
 else runs the core as it is written. The first seeds are lived both ways, and must come to the same.
 """
 
@@ -23,20 +23,22 @@ from pathlib import Path
 from mypyc.build import mypycify
 from setuptools import setup
 core = sorted(map(str, Path("agent/core").rglob("*.py")))
-setup(name="core", packages=[], ext_modules=mypycify([*core, "--ignore-missing-imports"], opt_level="3"))
+names = ("world", "machine", "network", "checkers", "lifeline", "kits", "mirror")  # what each step goes through
+world = [f"tests/simulation/{name}.py" for name in names]
+setup(name="core", packages=[], ext_modules=mypycify([*core, *world, "--ignore-missing-imports"], opt_level="3"))
 """
 
 
 def main() -> None:
     """Become the simulation."""
     if shutil.which("gcc") is None:
-        print("there is no gcc: the core runs as it is written, which takes twice the time")
+        print("there is no gcc: it runs as it is written, which takes three times as long")
         os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
     place = INTO / _digest()
     if not (place / "made").exists():
         _make(place)
     if (written := _lived(ROOT)) != (compiled := _lived(place)):
-        sys.exit(f"the compiled core lives other lives than the written one:\n{written}\n\n{compiled}")
+        sys.exit(f"what was translated lives other lives than what is written:\n{written}\n\n{compiled}")
     os.execve(sys.executable, _command(*sys.argv[1:]), _environment(place))
 
 
@@ -60,7 +62,7 @@ def _make(place: Path) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, copy)
     (place / "setup.py").write_text(SETUP)
-    print("translating the core to C: a minute", flush=True)
+    print("translating core and world to C: a minute", flush=True)
     command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
     made = subprocess.run(
         command, cwd=place, capture_output=True, text=True, check=False, timeout=COMPILE_LIMIT_S
@@ -71,7 +73,7 @@ def _make(place: Path) -> None:
 
 
 def _lived(place: Path) -> list[str]:
-    """What the first seeds came to with the core of that place; without the time that it took."""
+    """What the first seeds came to with the code of that place; without the time that it took."""
     lived = subprocess.run(
         _command(*COMPARED),
         env=_environment(place),

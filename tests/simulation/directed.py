@@ -15,7 +15,7 @@ from agent.core.ids import HierarchyId, NodeId, Tag
 from agent.core.messages import BringInService
 from agent.core.model import Cluster, CommPath, Heartbeat, Hierarchy, Resource
 from agent.core.states import Quorum
-from tests.simulation.checkers import Violation
+from tests.simulation.violation import Violation
 from tests.simulation.machine import Agent, Machine
 from tests.simulation.options import MOST_DRIFT, PATHS, Options
 from tests.simulation.run import HEALED_WITHIN, well

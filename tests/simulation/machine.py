@@ -86,6 +86,10 @@ class Machine:
         """The world's time at which this clock shows `at`, or a moment later."""
         return self.booted_at + (at - FIRST_MS) * 10_000 // (10_000 + self.drift) + 1
 
+    def is_run_by(self, agent: Agent) -> bool:
+        """Does this agent still live? Ask anew after whatever may have ended it."""
+        return self.agent is agent
+
     def runs(self, hierarchy: HierarchyId) -> bool:
         """May any of it run here?"""
         return self.powered and bool(self.occupied.get(hierarchy))

@@ -71,7 +71,7 @@ class Network:
     def beat(self, machine: Machine, agent: Agent) -> None:
         """Speak now, and each interval for as long as the agent lives."""
         world = self._world
-        if machine.agent is not agent:
+        if not machine.is_run_by(agent):
             return
         wakes = world.wakes(machine, agent)
         if wakes <= world.now:

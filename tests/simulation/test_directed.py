@@ -7,7 +7,7 @@ import pytest
 from agent.core.events import HeartbeatHeard, MessageHeard
 from agent.core.messages import VoteRequest
 from tests.simulation import directed, mutants
-from tests.simulation.checkers import Violation
+from tests.simulation.violation import Violation
 from tests.simulation.directed import CANDIDATE, GRANT_MS, MARGIN_MS, OWNER, SERVICE, Heard, Scene
 
 

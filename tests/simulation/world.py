@@ -179,7 +179,7 @@ class World:
         if agent is None or self.wakes(machine, agent) > self.now:
             return
         self.step(machine, agent, Stopping(machine.clock(self.now)))
-        if machine.agent is agent:
+        if machine.is_run_by(agent):
             self.deliver_to(machine, agent, LEAVES_WITHIN * self.options.grant_ms, self.crash, name)
 
     def _leave(self, machine: Machine, agent: Agent) -> None:
@@ -246,14 +246,14 @@ class World:
 
     def step(self, machine: Machine, agent: Agent, event: Event) -> None:
         """Give a node an event, carry its effects out, let the checkers look."""
-        if machine.agent is not agent:
+        if not machine.is_run_by(agent):
             return
         self.counts["steps"] += 1
         effects = agent.node.step(event)
         self.checkers.stepped(machine, agent, effects)
         for effect in effects:
             self._carry_out(machine, agent, effect)
-            if machine.agent is not agent:
+            if not machine.is_run_by(agent):
                 return
         if machine.bites_at is not None or machine.occupied:
             self.lifeline.told(machine, agent)
@@ -264,7 +264,7 @@ class World:
             self.at(due, self._tick, machine, agent)
 
     def _tick(self, machine: Machine, agent: Agent) -> None:
-        if machine.agent is not agent or agent.tick_due > self.now:
+        if not machine.is_run_by(agent) or agent.tick_due > self.now:
             return
         if (wakes := self.wakes(machine, agent)) > self.now:
             agent.tick_due = wakes
@@ -345,7 +345,7 @@ class World:
         else:
             self._write(machine, persist)
             self.step(machine, agent, Persisted(at, persist.serial))
-        if agent.to_persist is not None and machine.agent is agent:
+        if agent.to_persist is not None and machine.is_run_by(agent):
             self._persist(machine, agent)
 
     def _write(self, machine: Machine, persist: Persist) -> None:
