@@ -1,7 +1,8 @@
-"""`python -m tests.simulation.compiled …` is `python -m tests.simulation …` with core and world translated to C.
+"""`python -m tests.simulation.compiled …` is `python -m tests.simulation …`, core and world translated to C.
 
-mypyc keeps Python's meaning and takes a third of the time. What it translates is a copy under build/: everything
-else runs the core as it is written. The first seeds are lived both ways, and must come to the same.
+mypyc keeps Python's meaning and takes a third of the time. What it translates is a copy under build/:
+everything else runs the core as it is written. The first seeds are lived both ways, and must come to the
+same.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from pathlib import Path
 from mypyc.build import mypycify
 from setuptools import setup
 core = sorted(map(str, Path("agent/core").rglob("*.py")))
-names = ("world", "machine", "network", "checkers", "lifeline", "kits", "mirror")  # what each step goes through
+names = ("world", "machine", "network", "checkers", "lifeline", "kits", "mirror")  # each step's way
 world = [f"tests/simulation/{name}.py" for name in names]
-setup(name="core", packages=[], ext_modules=mypycify([*core, *world, "--ignore-missing-imports"], opt_level="3"))
+extensions = mypycify([*core, *world, "--ignore-missing-imports"], opt_level="3")
+setup(name="core", packages=[], ext_modules=extensions)
 """
 
 

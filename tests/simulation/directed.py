@@ -15,10 +15,10 @@ from agent.core.ids import HierarchyId, NodeId, Tag
 from agent.core.messages import BringInService
 from agent.core.model import Cluster, CommPath, Heartbeat, Hierarchy, Resource
 from agent.core.states import Quorum
-from tests.simulation.violation import Violation
 from tests.simulation.machine import Agent, Machine
 from tests.simulation.options import MOST_DRIFT, PATHS, Options
 from tests.simulation.run import HEALED_WITHIN, well
+from tests.simulation.violation import Violation
 from tests.simulation.world import World
 
 OWNER, CANDIDATE, VOTER = NodeId("n1"), NodeId("n2"), NodeId("n3")

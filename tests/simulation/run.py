@@ -14,9 +14,9 @@ from agent.core.effects import Kind
 from agent.core.ids import HierarchyId
 from tests.simulation import faults as drawn
 from tests.simulation import options as options_of
-from tests.simulation.violation import Violation
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.options import Options
+from tests.simulation.violation import Violation
 from tests.simulation.world import World
 
 HEALED_WITHIN = 150  # times G: failures time out, machines boot, campaigns are tried again

@@ -7,8 +7,8 @@ import pytest
 from agent.core.events import HeartbeatHeard, MessageHeard
 from agent.core.messages import VoteRequest
 from tests.simulation import directed, mutants
-from tests.simulation.violation import Violation
 from tests.simulation.directed import CANDIDATE, GRANT_MS, MARGIN_MS, OWNER, SERVICE, Heard, Scene
+from tests.simulation.violation import Violation
 
 
 def test_a_voter_that_restarted_is_asked_in_vain_while_its_grant_counts() -> None:

@@ -1,4 +1,4 @@
-"""What a checker raises. Alone in its file, as a class that inherits from a built-in one isn't translated to C."""
+"""What a checker raises; for itself, as a class that inherits from a built-in one is not translated to C."""
 
 
 class Violation(AssertionError):
