@@ -42,6 +42,8 @@ DISK_MB = {"ext4": 96, "xfs": 320}  # xfs wants 300 MB, and those copied take mi
 class Replicated(VmCluster):
     """Two guests with agents; `begin` puts the data on the mirror."""
 
+    order: tuple[str, ...] = ORDER
+
     def __init__(self, settings: Settings | None = None, filesystem: str = "ext4") -> None:
         self.filesystem = filesystem
         self.resets = 0  # a starved guest loses its authority, though nothing is wrong with the cluster
@@ -85,7 +87,7 @@ class Replicated(VmCluster):
     def removed(self, node: str) -> list[str]:
         """What the node removed last, in this order."""
         ended = [each.tag for each in self.events(node, "action-finished") if each.action == "remove"]
-        return [tag for tag in ended[-len(ORDER) :] if tag is not None]
+        return [tag for tag in ended[-len(self.order) :] if tag is not None]
 
     def mirror(self, node: str) -> MirrorReport:
         """The mirror as a node sees it."""

@@ -8,12 +8,22 @@ import pytest
 
 from tests.lab.disk import nothing
 from tests.lab.lab import VmLab
-from tests.lab.nfs_lab import CLIENT, DISK_MB, LIMIT_S, NFS, ROOT, SERVERS, SHARE, NfsLab, Writer
+from tests.lab.nfs_client import (
+    LIMIT_S,
+    SHARE,
+    VERSIONS,
+    Writer,
+    mount,
+    name_of,
+    try_lock,
+    wait_unlocked,
+    write,
+)
+from tests.lab.nfs_lab import CLIENT, DISK_MB, NFS, SERVERS, NfsLab
+from tests.lab.own_root import ROOT
 from tests.machines.machine import CommandFailed, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
-
-VERSIONS = ("4.2", "4.1")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +39,12 @@ def nfs(built: None) -> Iterator[NfsLab]:
 @pytest.fixture(scope="module")
 def writers(nfs: NfsLab) -> list[Writer]:
     """One for each version of NFS, all of them writing."""
-    return [nfs.write(version) for version in VERSIONS]
+    return [write(nfs.client, version) for version in VERSIONS]
+
+
+def listed(nfs: NfsLab, path: str) -> list[str]:
+    """What the client finds in a folder."""
+    return nfs.client.run("ls", path, within_s=LIMIT_S).split()
 
 
 def check(nfs: NfsLab, server: str) -> str:
@@ -41,7 +56,8 @@ def check(nfs: NfsLab, server: str) -> str:
 def assert_locks_are_held(nfs: NfsLab, server: str) -> None:
     """Asked of the filesystem itself, where the server holds them for its clients."""
     for version in VERSIONS:
-        assert nfs.try_lock(server, f"{ROOT}{SHARE}/locked-{version}") == "refused", version
+        file = f"{ROOT}{SHARE}/{name_of(version)}"
+        assert try_lock(nfs.lab.guests[server], file) == "refused", version
 
 
 def harm(nfs: NfsLab, command: str) -> None:
@@ -61,7 +77,7 @@ def test_a_fit_server_has_no_findings_and_one_that_serves_is_in_order(nfs: NfsLa
 
 def test_a_client_whose_locks_would_be_lost_is_refused(nfs: NfsLab) -> None:
     with pytest.raises(CommandFailed, match="not supported"):
-        nfs.mount(nfs.client, "4.0")
+        mount(nfs.client, "4.0")
 
 
 @pytest.mark.parametrize("daemon", ["nfsdcld", "rpc.mountd"])
@@ -77,9 +93,9 @@ def test_a_switchover_is_a_pause_and_another_client_gets_no_lock_meanwhile(
     nfs: NfsLab, writers: list[Writer]
 ) -> None:
     before = [len(writer.times_s()) for writer in writers]
-    top = nfs.mount(nfs.client, "4.2", "/")
-    files = [f"locked-{each}" for each in sorted(VERSIONS)]
-    assert nfs.listed(f"{top}{SHARE}") == files
+    top = mount(nfs.client, "4.2", "/")
+    files = [name_of(each) for each in sorted(VERSIONS)]
+    assert listed(nfs, f"{top}{SHARE}") == files
     nfs.release("db-01")
     assert nfs.lab.guests["db-01"].read(f"{ROOT}/proc/fs/nfsd/threads") == "0\n"
     nfs.serve("db-02")
@@ -87,10 +103,11 @@ def test_a_switchover_is_a_pause_and_another_client_gets_no_lock_meanwhile(
         writer.go_on()
         print(f"NFS {writer.version}, switchover: {writer.pause_s(number):.1f} s")
     assert_locks_are_held(nfs, "db-02")
-    assert nfs.listed(f"{top}{SHARE}") == files
-    other = nfs.mount(nfs.lab.guests["db-01"], "4.2")  # who has just served is a client now
-    assert nfs.try_lock("db-01", f"{other}/locked-4.2") == "refused"
-    nfs.lab.guests["db-01"].run("umount", other)
+    assert listed(nfs, f"{top}{SHARE}") == files
+    other = nfs.lab.guests["db-01"]  # who has just served is a client now
+    point = mount(other, "4.2")
+    assert try_lock(other, f"{point}/{name_of('4.2')}") == "refused"
+    other.run("umount", point)
 
 
 def test_a_power_cut_is_a_pause_and_loses_no_lock_and_no_write(nfs: NfsLab, writers: list[Writer]) -> None:
@@ -105,7 +122,6 @@ def test_a_power_cut_is_a_pause_and_loses_no_lock_and_no_write(nfs: NfsLab, writ
     assert_locks_are_held(nfs, "db-01")
     for writer in writers:
         writer.stop()
-        file = f"{ROOT}{SHARE}/locked-{writer.version}"
-        assert nfs.lab.guests["db-01"].read(file).startswith(writer.written())
-        # So it was the writer that had it.
-        wait_until(lambda file=file: nfs.try_lock("db-01", file) == "locked", LIMIT_S, "the lock is free")  # type: ignore[misc]
+        file, server = f"{ROOT}{SHARE}/{name_of(writer.version)}", nfs.lab.guests["db-01"]
+        assert server.read(file).startswith(writer.written())
+        wait_unlocked(server, file)  # so it was the writer that had it
