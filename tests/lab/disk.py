@@ -3,7 +3,8 @@
 Invariants:
 - what a guest wrote before a flush that was answered is durable, whatever happens then;
 - what was written since can be lost by a power cut, whole writes each, the newest CACHE_BYTES at most;
-- no answer is given while the disk hangs, a late one while it is slow, none but an error while it fails.
+- no answer is given while the disk hangs, a late one while it is slow, none but an error while it fails, and
+  none but that to a write while it is full.
 
 QEMU reaches it by NBD over a Unix socket, in this program, so that the test decides what a power cut
 loses: killing QEMU alone loses nothing, since the host's page cache keeps every write.
@@ -11,6 +12,7 @@ loses: killing QEMU alone loses nothing, since the host's page cache keeps every
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
@@ -33,6 +35,7 @@ class Trouble(Enum):
 
     NONE = auto()
     FAIL = auto()  # answers EIO and changes nothing
+    FULL = auto()  # writes alone get an error, as where storage is promised that isn't there
     HANG = auto()  # takes them, and answers once it is mended
     SLOW = auto()  # answers each SLOW_S after the one before
 
@@ -135,9 +138,11 @@ class Disk:
                 self._changed.wait_for(lambda: self._ending or self._trouble is not Trouble.HANG)
                 if self._ending:
                     return
-                failed = self._trouble is Trouble.FAIL
-            if failed:
-                connection.reply(request, failed=True)
+                trouble = self._trouble
+            if trouble is Trouble.FAIL:
+                connection.reply(request, error=errno.EIO)
+            elif trouble is Trouble.FULL and request.command is Command.WRITE:
+                connection.reply(request, error=errno.ENOSPC)
             else:
                 connection.reply(request, self._do(request, file))
 

@@ -6,7 +6,6 @@ simple replies). Raises EOFError when the client has gone, ValueError for what n
 
 from __future__ import annotations
 
-import errno
 import socket
 import struct
 from dataclasses import dataclass
@@ -78,9 +77,8 @@ class Connection:
         data = self._exactly(length) if command == Command.WRITE else b""
         return Request(Command(command), cookie, offset, length, data)
 
-    def reply(self, request: Request, data: bytes = b"", *, failed: bool = False) -> None:
-        """Answer it, with what a READ read."""
-        error = errno.EIO if failed else 0
+    def reply(self, request: Request, data: bytes = b"", *, error: int = 0) -> None:
+        """Answer it, with what a READ read; `error` as in errno."""
         self._client.sendall(struct.pack(">IIQ", _SIMPLE_REPLY, error, request.cookie) + data)
 
     def _reply_to_option(self, option: int, kind: int, data: bytes = b"") -> None:

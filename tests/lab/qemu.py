@@ -87,7 +87,10 @@ def _card(card: Card) -> tuple[str, ...]:
 def _disk(serial: str, path: Path) -> tuple[str, ...]:
     server = {"type": "unix", "path": str(path)}
     disk = {"driver": "nbd", "node-name": serial, "server": server}
-    return ("-blockdev", json.dumps(disk), "-device", f"virtio-blk-pci,drive={serial},serial={serial}")
+    device = (
+        f"virtio-blk-pci,drive={serial},serial={serial},werror=report"  # else a full disk stops the guest
+    )
+    return ("-blockdev", json.dumps(disk), "-device", device)
 
 
 def _tools() -> tuple[str, ...]:

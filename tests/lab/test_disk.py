@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import struct
@@ -161,9 +162,17 @@ def test_a_full_cache_writes_down_its_oldest(rig: Rig, monkeypatch: pytest.Monke
 def test_a_failing_disk_says_so_and_changes_nothing(rig: Rig) -> None:
     rig.disk.trouble(Trouble.FAIL)
     rig.client.begin(Command.WRITE, 0, b"a" * BLOCK)
-    assert rig.client.error() == 5
+    assert rig.client.error() == errno.EIO
     rig.disk.trouble(Trouble.NONE)
     assert rig.client.read(0) == bytes(BLOCK)
+
+
+def test_a_full_disk_takes_no_write_and_is_read_as_ever(rig: Rig) -> None:
+    rig.client.write(0, "a")
+    rig.disk.trouble(Trouble.FULL)
+    rig.client.begin(Command.WRITE, 0, b"b" * BLOCK)
+    assert rig.client.error() == errno.ENOSPC
+    assert rig.client.read(0) == b"a" * BLOCK
 
 
 def test_a_hanging_disk_answers_when_it_is_mended(rig: Rig) -> None:
