@@ -8,8 +8,9 @@ import pytest
 
 from tests.lab.disk import Trouble, nothing, some
 from tests.lab.lab import ADDRESSES, VmLab
-from tests.lab.mirror_lab import DEAD_AFTER_MS, MirrorLab, differences, shut_down
+from tests.lab.mirror_lab import DEAD_AFTER_MS, MirrorLab, differences, events, settled, shut_down
 from tests.lab.writes import LIMIT_S, MOUNT
+from tests.logs import LOGS, tails
 from tests.machines.machine import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1_500)]
@@ -21,9 +22,10 @@ MOST_BYTES, WITHIN_MS = 1 << 20, 20_000
 
 
 @pytest.fixture
-def mirror(built: None) -> Iterator[MirrorLab]:
+def mirror(built: None, request: pytest.FixtureRequest) -> Iterator[MirrorLab]:
     """In service on the first node, whole on all, mounted."""
     with VmLab(NODES, disk_mb=DISK_MB) as lab:
+        request.node.stash[LOGS] = lambda: tails(lab.logs)
         lab.start()
         mirror = MirrorLab(lab, mode="async", tls=True, lag_most_bytes=MOST_BYTES, lag_within_ms=WITHIN_MS)
         for node in NODES:
@@ -44,6 +46,9 @@ def test_a_lost_target_is_made_whole_and_a_lost_source_costs_no_more_than_the_bo
     mirror: MirrorLab,
 ) -> None:
     lab, source, heir = mirror.lab, mirror.lab.guests[FIRST], mirror.lab.guests[THIRD]
+    before = events(lab, FIRST) - 1  # md counts one back when it falls idle
+    source.shell(f"echo kept >{MOUNT}/kept; sync {MOUNT}/kept")
+    wait_until(lambda: settled(lab, before, DISK_MB << 17), LIMIT_S, "all legs have settled", every_s=1)
     with mirror.writing(FIRST) as writes:
         mirror.power_cut(SECOND, some(seed=1))
         wait_until(lambda: mirror.asked(FIRST)[-1] == [FIRST, THIRD], LIMIT_S, "it goes on without it")
