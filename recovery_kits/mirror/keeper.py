@@ -22,6 +22,7 @@ from recovery_kits.mirror.leg import Leg, read_leg
 from recovery_kits.mirror.legs import Counted, Facts, Member, Retry, Step, decide, member_of
 from recovery_kits.mirror.link import Link
 from recovery_kits.mirror.nbd import NbdError
+from recovery_kits.mirror.negotiation import Session
 from recovery_kits.mirror.owed import Owed
 from recovery_kits.mirror.place import Place
 from recovery_kits.mirror.progress import Progress, Resync
@@ -34,6 +35,14 @@ from recovery_kits.mirror.turns import Queued, Turns
 _CONNECT_S = 5.0  # for an address to answer
 _FAIL_S = 0.05
 _SLOW_PAUSE_MS = 300_000  # until a leg that was too slow is tried again
+_REACH_MS = (500, 1_000, 2_000, 5_000, 10_000)  # pauses until it is tried to reach a node again
+_COPY_MS = (
+    1_000,
+    10_000,
+    60_000,
+    300_000,
+)  # until a leg that fell silent while it was copied to is copied to
+_PROBE = (4_096, 4_096)  # offset and length of what a disk must be able to write: its superblock's place
 _ADD_S = 60.0  # for md to take a leg in; the copy itself comes after
 _TROUBLES = (NbdError, CommandFailed, Refused, Queued, OSError)
 
@@ -75,7 +84,8 @@ class Keeper:
         self._troubles = Troubles(hands.place, hands.disk_ms)
         self._trying = Blocking(f"the leg of {node}", limit_s=_CONNECT_S, most=2)
         self._lacking_since: Instant | None = None  # its copy isn't whole
-        self._retry = Retry()
+        self._retry = Retry(*_REACH_MS)
+        self._copy_again = Retry(*_COPY_MS)
         self._slot: int | None = None
 
     def find(self) -> None:
@@ -119,6 +129,8 @@ class Keeper:
             case Step.RECONNECT:
                 return await self._try(self._reconnect)
             case Step.DETACH:
+                if self.member is Member.COPYING and self._troubles.ms:
+                    self._copy_again.failed(self._hands.clock_ms())
                 detached = await self._try(self._detach)
                 if detached and self._troubles.too_slow_ms:
                     self._hold_off()
@@ -142,12 +154,13 @@ class Keeper:
     def try_now(self) -> None:
         """Something has changed: don't wait until the pause is over."""
         self._retry.over()
+        self._copy_again.over()
 
     def copy_afresh(self, *, full: bool) -> None:
         """Detach it, and attach it again; by a full copy if so."""
         self.full, self._troubles.too_slow_ms = full, 0
         self.afresh = self.member is not Member.ABSENT
-        self._retry.over()
+        self.try_now()
 
     def _facts(self) -> Facts:
         return Facts(
@@ -159,7 +172,7 @@ class Keeper:
             slow=self._troubles.too_slow_ms > 0,
             paused=self.paused,
             afresh=self.afresh or self._hands.turns.gives_way(self.node),
-            may_try=self._retry.may_try(self._hands.clock_ms()),
+            may_try=all(each.may_try(self._hands.clock_ms()) for each in (self._retry, self._copy_again)),
         )
 
     def _follow_copy(self, now: Instant, state: ArrayState) -> None:
@@ -170,6 +183,7 @@ class Keeper:
                 self.progress.look(now, state.sync_done_bytes / state.sync_total_bytes)
         elif self.member is Member.IN_SYNC and self.progress is not None:
             self.last, self.progress = self.progress.done(now), None
+            self._copy_again.over()
             self._hands.log(f"{self.node} has a whole copy again: {self.last.bytes} bytes copied")
 
     def _follow_turns(self) -> None:
@@ -237,6 +251,7 @@ class Keeper:
             what = self._lag.more(mine, what_to_copy(mine, found, session.description))
             if self.full:
                 what = FullCopy("an operator wants it")
+            await self._probe(session)
             self._hands.turns.take(self.node, full=isinstance(what, FullCopy))
             await self._lag.connecting()
             await self.link.connect(session)
@@ -250,6 +265,15 @@ class Keeper:
             raise
         self.full = False
         await self._lag.attached()
+
+    async def _probe(self, session: Session) -> None:
+        """A disk that takes no writes would hold up everybody's as soon as md has it."""
+        if self._hands.place.mode == "async":  # its relay answers before the disk does
+            return
+        try:
+            await session.rewrite(*_PROBE)
+        except NbdError as error:
+            raise NbdError(error.subject, f"its disk takes no write: {error.reason}", error.errno) from error
 
     async def _add(self, mine: Leg, what: Chunks | FullCopy) -> None:
         array, now = self._hands.array, self._hands.clock_ms()

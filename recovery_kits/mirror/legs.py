@@ -90,11 +90,11 @@ def _absent(facts: Facts) -> Step:
 
 
 class Retry:
-    """When a node that couldn't be reached is tried again: soon at first, then less often."""
+    """When something that failed is tried again: soon at first, then less often."""
 
-    PAUSES_MS = (500, 1_000, 2_000, 5_000, 10_000)  # after each failure in a row; the last one stays
-
-    def __init__(self) -> None:
+    def __init__(self, *pauses_ms: int) -> None:
+        """After each failure in a row; the last one stays."""
+        self._pauses_ms = pauses_ms
         self._failures = 0
         self._again_at = Instant(0)
 
@@ -104,7 +104,7 @@ class Retry:
 
     def failed(self, now: Instant) -> None:
         """A try failed: pause."""
-        pause_ms = self.PAUSES_MS[min(self._failures, len(self.PAUSES_MS) - 1)]
+        pause_ms = self._pauses_ms[min(self._failures, len(self._pauses_ms) - 1)]
         self._failures, self._again_at = self._failures + 1, Instant(now + pause_ms)
 
     def hold(self, until: Instant) -> None:

@@ -5,9 +5,12 @@ Keeps:
   What an earlier connection still held would overwrite what the new one brings; there is one source, so
   an earlier connection is a dead one;
 - a stranger is closed before anything is said, and disturbs nobody;
-- in mode sync a write is answered when it is durable, in mode async a flush is; with an error when that
-  failed. There is one request at a time: Linux tells a failed flush once to each open file, and another
-  thread's write on the same file, that failed with it, would be answered as if it were durable.
+- in mode sync a write is answered when it is durable, in mode async a flush is. There is one request at a
+  time: Linux tells a failed flush once to each open file, and another thread's write on the same file, that
+  failed with it, would be answered as if it were durable;
+- in mode sync no error is answered: md would go on without this copy before anybody has agreed to that. What
+  failed is tried again, a write together with its flush, until the client has enough of it. In mode async the
+  client is a relay, which ends at an error, and what a flush was for can't be tried again.
 
 A program: `python -I -S listener.py DIRECTORY EXPORT`, the export in JSON. It ends with 0 when it listens,
 and goes on in a session of its own. It needs the standard library alone: an agent that is being replaced
@@ -33,6 +36,8 @@ PROGRAM = "nbdkit"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _WAITING = 16  # clients that aren't accepted yet
 _END_S = 5.0  # for a killed server to be gone: it may wait for the disk
+# 1,000 s, the most there is; the kernel ends a connection that owes it an answer for half of dead_after.
+_NO_ERRORS = ("retry-request-retries=1000", "retry-request-delay=1", "retry-request-open=false")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +87,14 @@ def main(directory: str, text: str) -> None:
 
 def server_command(program: str, directory: str, export: Export) -> tuple[str, ...]:
     """Serves the client that is its standard input and output; nbdkit(1) and its filters' pages."""
+    sync = export.mode == "sync"
     return (
         *(program, "-s", "-P", f"{directory}/pid"),  # the file is how it is known: serving.py
         *("--threads", "1", "--log=syslog"),
         *(("--tls=require", f"--tls-certificates={directory}", "--tls-verify-peer") if export.tls else ()),
-        *("--filter=exportname", "--filter=fua", "file", f"file={export.device}"),
-        f"fuamode={'force' if export.mode == 'sync' else 'native'}",
+        *("--filter=exportname", *(("--filter=retry-request",) if sync else ()), "--filter=fua"),
+        *("file", f"file={export.device}", *(_NO_ERRORS if sync else ())),
+        f"fuamode={'force' if sync else 'native'}",
         *("exportname-strict=true", f"exportname={export.name}"),
         f"exportdesc=fixed:{export.mode} {export.undrained}",
     )

@@ -24,7 +24,7 @@ _FIXED_NEWSTYLE = 1
 _OPTION_START_TLS, _OPTION_GO = 5, 7
 _ACK, _INFO, _REFUSED, _TLS_WANTED = 1, 3, 1 << 31, (1 << 31) + 5
 _INFO_EXPORT, _INFO_DESCRIPTION = 0, 2
-_COMMAND_READ, _COMMAND_DISCONNECT = 0, 2
+_COMMAND_READ, _COMMAND_WRITE, _COMMAND_DISCONNECT = 0, 1, 2
 
 _GREETING = struct.Struct(">8s8sH")  # magic, magic, handshake flags
 _CLIENT_FLAGS = struct.Struct(">I")
@@ -94,6 +94,15 @@ class Session:
                 found += await self._piece(offset + len(found), min(length - len(found), _READ_BYTES))
         return bytes(found)
 
+    async def rewrite(self, offset: int, length: int) -> None:
+        """Write what is there already: returns when the disk has taken it.
+
+        Raises NbdError, and then the session is closed.
+        """
+        found = await self.read(offset, length)
+        async with self._wire.step():
+            await self._ask(_COMMAND_WRITE, offset, length, found)
+
     def detach(self, *, user_timeout_ms: int) -> socket.socket:
         """The socket, blocking, ready for the kernel; the session is over, the caller closes the socket.
 
@@ -110,15 +119,20 @@ class Session:
         self._wire.close(_REQUEST.pack(_REQUEST_MAGIC, 0, _COMMAND_DISCONNECT, 0, 0, 0))
 
     async def _piece(self, offset: int, length: int) -> bytes:
+        await self._ask(_COMMAND_READ, offset, length)
+        return await self._wire.exactly(length)
+
+    async def _ask(self, command: int, offset: int, length: int, data: bytes = b"") -> None:
+        """Returns when the server says that it is done."""
         wire, self._cookie = self._wire, self._cookie + 1
-        await wire.send(_REQUEST.pack(_REQUEST_MAGIC, 0, _COMMAND_READ, self._cookie, offset, length))
+        await wire.send(_REQUEST.pack(_REQUEST_MAGIC, 0, command, self._cookie, offset, length) + data)
         magic, errno, cookie = _REPLY.unpack(await wire.exactly(_REPLY.size))
         if (magic, cookie) != (_REPLY_MAGIC, self._cookie):
-            raise wire.error("the server sent something else than the answer to a read")
+            raise wire.error("the server sent something else than the answer to a request")
         if errno:  # the protocol's numbers are Linux's
-            reason = f"can't read {length} bytes from {offset}: {os.strerror(errno)}"
+            what = "write" if command == _COMMAND_WRITE else "read"
+            reason = f"can't {what} {length} bytes from {offset}: {os.strerror(errno)}"
             raise NbdError(wire.subject, reason, errno)
-        return await wire.exactly(length)
 
 
 async def greet(line: Line) -> None:

@@ -16,6 +16,7 @@ from recovery_kits.mirror.place import Place
 from recovery_kits.mirror.users import users
 
 _PROGRAMS = {"mdadm": "mdadm", "nbdkit": "nbdkit", "wipefs": "util-linux", "dd": "coreutils"}
+_FILTERS = ("exportname", "retry-request", "fua")  # of nbdkit; the newest came with 1.30
 _MODULES = ("md-mod", "raid1", "nbd")
 _CONFIGURATIONS = (Path("/etc/mdadm/mdadm.conf"), Path("/etc/mdadm.conf"))
 _NO_AUTO = re.compile(r"^\s*AUTO\b.*-all\b", re.MULTILINE)
@@ -30,6 +31,7 @@ async def findings(
     """Look; changes nothing. Raises OSError."""
     return [
         *_program_findings(),
+        *await _filter_findings(tools),
         *await _module_findings(tools),
         *await _disk_findings(place, look),
         *_network_findings(place),
@@ -43,6 +45,19 @@ def _program_findings() -> list[Finding]:
         for program, package in _PROGRAMS.items()
         if shutil.which(program) is None
     ]
+
+
+async def _filter_findings(tools: Tools) -> list[Finding]:
+    if shutil.which("nbdkit") is None:
+        return []
+    filters = (f"--filter={each}" for each in _FILTERS)
+    try:
+        await tools.run("nbdkit", *filters, "--dump-plugin", "file")
+    except (CommandFailed, OSError) as problem:
+        return [
+            Finding(f"nbdkit lacks something: {problem}", "install nbdkit 1.30 or newer with its filters")
+        ]
+    return []
 
 
 async def _module_findings(tools: Tools) -> list[Finding]:

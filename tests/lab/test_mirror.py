@@ -195,15 +195,30 @@ def test_a_copy_that_was_changed_behind_the_mirrors_back_is_found_and_made_anew(
     assert calm.job(SOURCE)["text"] == "the copies are the same"
 
 
-def test_a_target_whose_disk_hangs_is_gone_on_without(calm: MirrorLab) -> None:
+@pytest.mark.parametrize("trouble", [Trouble.HANG, Trouble.FAIL, Trouble.FULL], ids=str)
+def test_a_target_whose_disk_takes_no_write_is_gone_on_without_once_the_voters_agree(
+    calm: MirrorLab, trouble: Trouble
+) -> None:
+    """Whether the disk says so or not: md hears of no error, or it would decide by itself."""
     disk = calm.lab.guests[TARGET].data
+    wait_settled(calm)
     with calm.writing(SOURCE) as writes:
+        calm.ask(SOURCE, "voters", open=False)
         try:
-            disk.trouble(Trouble.HANG)
+            disk.trouble(trouble)
+            wait_until(lambda: calm.asked(SOURCE)[-1] == [SOURCE], 90, "the voters are asked")
+            before = writes.count()
+            wait_until(lambda: calm.leg(SOURCE)["stalled_ms"] > 2 * DEAD_AFTER_MS, 90, "a while has passed")
+            assert writes.count() <= before + 1  # one may have been answered as the voters were asked
+            assert calm.lab.guests[SOURCE].shell("cat /sys/block/md*/md/degraded") == "0\n"
+            calm.ask(SOURCE, "voters", open=True)
             calm.wait_leg(SOURCE, "dropped", "unreachable")
             writes.go_on()
+            if trouble is Trouble.FULL:
+                wait_until(lambda: "takes no write" in calm.leg(SOURCE)["why"], 90, "it is told why")
         finally:
             disk.trouble(Trouble.NONE)
+            calm.ask(SOURCE, "voters", open=True)
         resync = calm.wait_leg(SOURCE, "in-sync")["last_resync"]
         writes.go_on()
     assert resync["kind"] == "union"

@@ -46,9 +46,13 @@ STEP_MS = 200
 
 
 class FakeSession(Image):
-    """A session that reads an image."""
+    """A session that reads an image, and takes no write where it is `full`."""
 
     description = "sync "
+
+    def __init__(self, image: bytes, *, full: bool) -> None:
+        super().__init__(image)
+        self._full = full
 
     async def __aenter__(self) -> FakeSession:
         return self
@@ -58,6 +62,11 @@ class FakeSession(Image):
 
     async def read(self, offset: int, length: int) -> bytes:
         return await self(offset, length)
+
+    async def rewrite(self, offset: int, length: int) -> None:
+        await self(offset, length)
+        if self._full:
+            raise NbdError("10.0.6.4:10809/m", "no answer within 5 s")
 
 
 class FakeOwed:
@@ -114,7 +123,7 @@ class World:
         self.index: int | None = 0
         self.dead, self.heard_all, self.address = False, True, "10.0.6.4"
         self.cut = asyncio.Event()
-        self.fail_hangs = self.deaf = False
+        self.fail_hangs = self.deaf = self.full = False
         self.unshared = 0  # how often the leg's bitmap still lacks something
         self.turns = Turns()
         self.chunks: Chunks | None = None  # that were re-added last
@@ -146,7 +155,7 @@ class World:
     async def open(self, *, limit_s: float) -> FakeSession:
         if self.image is None:
             raise NbdError("10.0.6.4:10809/m", "Connection refused")
-        return FakeSession(self.image)
+        return FakeSession(self.image, full=self.full)
 
     async def open_other(self, *, limit_s: float) -> FakeSession:
         return await self.open(limit_s=limit_s)

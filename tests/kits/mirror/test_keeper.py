@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
+from agent.core.ids import Instant
 from recovery_kits.mirror.legs import Counted, Member
 from recovery_kits.mirror.turns import Queued
 from tests.kits.mirror.keeper_world import PLACE, STEP_MS, World, healthy
@@ -122,6 +124,41 @@ async def test_a_disk_with_something_else_on_it_is_never_connected(world: World)
         await world.live(100)
         assert world.keeper.details()["state"] == "refused"
         assert world.done == []
+
+
+@on_loop
+async def test_a_disk_that_takes_no_write_is_not_given_to_md(world: World) -> None:
+    world.leg, world.index = None, None
+    world.image, world.full = DiskLeg().image(), True
+    async with telling(world.copies):
+        await world.live(100)
+        assert world.done == []
+        assert world.keeper.details()["state"] == "unreachable"
+        assert "its disk takes no write: no answer within 5 s" in world.keeper.details()["why"]
+        world.full = False
+        await world.live(60)
+        assert world.done == ["connect", "re-add nbd0"]
+
+
+@on_loop
+async def test_a_leg_that_falls_silent_while_it_is_copied_to_is_copied_to_ever_more_rarely(
+    world: World,
+) -> None:
+    """Each time, what is written waits for it."""
+    world.leg, world.index = None, None
+    world.image = DiskLeg().image()
+    begun = list[Instant]()
+    async with telling(world.copies):
+        for _ in range(2_000):
+            await world.live(1)
+            if "re-add nbd0" in world.done:
+                world.done.clear()
+                begun.append(world.now)
+            world.waiting = 3 * (world.device != "")
+    pauses = [after - first for first, after in pairwise(begun)]
+    assert len(pauses) >= 3
+    assert pauses == sorted(pauses)
+    assert pauses[2] >= 60_000
 
 
 @on_loop

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import pytest
 
+from recovery_kits.mirror.listener import Export, server_command
 from recovery_kits.mirror.nbd import Flag, NbdError
 from recovery_kits.mirror.negotiation import negotiate
 from tests.kits.mirror.nbd_servers import (
@@ -52,6 +57,59 @@ def test_an_export_is_agreed_on_and_read_before_the_kernel_gets_it(place: Place)
                 assert await session.read(offset, length) == image[offset : offset + length]
 
     asyncio.run(scenario())
+
+
+def test_a_disk_that_takes_writes_is_as_it_was_after_it_was_asked(place: Place) -> None:
+    async def scenario() -> None:
+        leg = place.export()
+        await place.server(leg).start()
+        before = place.image.read_bytes()
+        async with await negotiate("127.0.0.1", leg.port, "dir1", limit_s=PATIENT_S) as session:
+            await session.rewrite(4_096, 4_096)
+            assert await session.read(0, 4_096) == before[:4_096], "the line is in order"
+        assert place.image.read_bytes() == before
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_takes_no_write_gives_no_answer_in_mode_sync_and_an_error_in_mode_async(
+    place: Place,
+) -> None:
+    async def scenario(mode: str, error: str, limit_s: float) -> None:
+        leg = place.export(mode=mode)
+        with full_disk(leg) as port:
+            session = await negotiate("127.0.0.1", port, leg.name, limit_s=limit_s)
+            with pytest.raises(NbdError, match=error):
+                await session.rewrite(0, 512)
+
+    asyncio.run(scenario("async", "can't write 512 bytes from 0: No space left on device", PATIENT_S))
+    asyncio.run(scenario("sync", r"no answer within 2\.5 s", 2.5))  # longer than one try
+
+
+@contextmanager
+def full_disk(leg: Export) -> Iterator[int]:
+    """The port of what the listener starts for a client; its disk can be read."""
+    command = [*server_command("nbdkit", "/nowhere", leg), "error-pwrite=ENOSPC", "error-pwrite-rate=100%"]
+    command.insert(command.index("--filter=fua") + 1, "--filter=error")
+    del command[command.index("-P") : command.index("-P") + 2]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENT_S)
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                line = client.fileno()
+                servers.append(subprocess.Popen(command, stdin=line, stdout=line))
+
+        servers, thread = list[subprocess.Popen[bytes]](), threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            thread.join()
+            for server in servers:
+                server.kill()
+                server.wait(PATIENT_S)
 
 
 def test_a_detached_socket_stands_at_a_message_s_start_and_sends_nothing_late(place: Place) -> None:
@@ -138,8 +196,8 @@ def test_a_server_that_talks_without_an_end_is_left_within_the_limit() -> None:
     ("reply", "reason"),
     [
         (b"", "closed the connection"),
-        (bytes(16), "something else than the answer to a read"),
-        (struct.pack(">IIQ", 0x67446698, 0, 2) + bytes(512), "something else than the answer to a read"),
+        (bytes(16), "something else than the answer to a request"),
+        (struct.pack(">IIQ", 0x67446698, 0, 2) + bytes(512), "something else than the answer to a request"),
         (struct.pack(">IIQ", 0x67446698, 5, 1), "can't read 512 bytes from 1024: Input/output error"),
         (struct.pack(">IIQ", 0x67446698, 0, 1) + bytes(511), "closed the connection"),
     ],

@@ -46,6 +46,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Table:
     monkeypatch.setattr(validation, "users", lambda _name: [])
     run = Table()
     run.answer("modprobe")
+    run.answer("nbdkit")
     return run
 
 
@@ -79,6 +80,14 @@ async def test_everything_that_is_missing_is_told_at_once(
     assert "the kernel has no module no-such-module" in problems
     assert "mdadm may assemble the mirror by itself when the machine boots" in problems
     assert all(each.remedy for each in told)
+
+
+@on_loop
+async def test_an_nbdkit_that_is_too_old_is_told(place: Place, run: Table) -> None:
+    run.answer("nbdkit", by=failed("cannot open filter 'retry-request'"))
+    (told,) = await found(place, run)
+    assert "retry-request" in told.problem
+    assert "1.30" in told.remedy
 
 
 @pytest.mark.parametrize(
