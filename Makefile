@@ -18,7 +18,7 @@ demo-lab: lab ## The same nodes as virtual machines, with their data on a mirror
 # Clusters of real agents share the processors with each other alone, and so do virtual machines; where agents are in
 # those, or come after Terraform, they have them to themselves.
 ALONE := tests/lab/test_quickstart.py tests/lab/test_replicated.py tests/terraform/test_lab.py
-LONG := tests/lab/test_gray.py tests/lab/test_trio.py tests/lab/test_behind_trio.py tests/lab/test_fileserver.py
+LONG := $(patsubst %,tests/lab/test_%.py,gray trio behind_trio fileserver left_alone)
 APART := tests/cluster tests/lab $(ALONE)
 SHARED := --numprocesses logical --dist
 
@@ -37,7 +37,7 @@ endif
 test-lab: lab ## The tests in virtual machines alone
 	$(PYTHON) -m pytest tests/lab
 
-test-long: lab ## What is too long for each change: 50 power cuts, 20 killed targets, bad disks, three nodes, a file server; over two hours
+test-long: lab ## What is too long for each change: 50 power cuts, 20 killed targets, bad disks, three nodes, a file server, who goes on alone; two to three hours
 	KAGE_KILLS=50 KAGE_TARGET_KILLS=20 $(PYTHON) -m pytest -s $(LONG) tests/lab/test_mirror.py tests/lab/test_replicated.py
 
 lab: setup ## What virtual machines of the tests boot, under build/lab (as root; Debian)

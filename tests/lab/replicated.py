@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import subprocess
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from agent.api.mirrors import MirrorReport, ResyncDetails
@@ -46,6 +47,7 @@ class Replicated(VmCluster):
 
     def __init__(self, settings: Settings | None = None, filesystem: str = "ext4") -> None:
         self.filesystem = filesystem
+        self._firsts = count(1, 1_000_000)  # numbers of records: no two writers have the same
         self.resets = 0  # a starved guest loses its authority, though nothing is wrong with the cluster
         own: Settings = {**SETTINGS, f"{RESOURCE}.fs-dir1.type": filesystem}
         super().__init__({**own, **(settings or {})}, DISK_MB[filesystem])
@@ -127,7 +129,7 @@ class Replicated(VmCluster):
 
     def start_records(self) -> Records:
         """Begin to write numbered records through the virtual address; returns once some were stored."""
-        records = Records(self.vpc, VIRTUAL_ADDRESS, PORT, CLIENTS[0])
+        records = Records(self.vpc, VIRTUAL_ADDRESS, PORT, CLIENTS[0], next(self._firsts))
         records.wait_more(3, WITHIN_S)
         return records
 

@@ -1,8 +1,9 @@
-"""A client whose every acknowledged write must be found again: numbered records through the virtual address.
+"""A client whose every acknowledged write must be found again: numbered records by the virtual address.
 
-`python -m tests.machines.records FILE ADDRESS PORT SOURCE` writes one record after the other, each as often
-as it takes to be answered; a number is written to FILE, with the seconds (CLOCK_BOOTTIME) of the answer, once
-"ok" came back. A record that was sent and not answered is sent again, so it may be stored twice.
+`python -m tests.machines.records FILE FIRST ADDRESS PORT SOURCE` writes one record after the other, each as
+often as it takes to be answered; a number is written to FILE, with the seconds (CLOCK_BOOTTIME) of the
+answer, once "ok" came back. A record that was sent and not answered is sent again, so it may be stored twice.
+FIRST is the first number: no two writers to the same engine may share one.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ PAUSE_S = 0.05  # after a failure
 class Records:
     """The running writer, and what was acknowledged to it."""
 
-    def __init__(self, vpc: Machine, address: str, port: int, source: str) -> None:
+    def __init__(self, vpc: Machine, address: str, port: int, source: str, first: int = 1) -> None:
         self.acknowledged_file = vpc.logs / f"records-{time.monotonic_ns()}.txt"
-        argv = (sys.executable, "-m", "tests.machines.records", str(self.acknowledged_file), address)
-        self._process: Process = vpc.spawn(*argv, str(port), source, log="records.log")
+        argv = (sys.executable, "-m", "tests.machines.records", str(self.acknowledged_file), str(first))
+        self._process: Process = vpc.spawn(*argv, address, str(port), source, log="records.log")
 
     def acknowledged(self) -> list[int]:
         """The numbers that were answered with "ok", in order."""
@@ -58,9 +59,9 @@ def missing(acknowledged: list[int], stored: str) -> list[int]:
     return [number for number in acknowledged if str(number) not in found]
 
 
-def _write_for_ever(path: Path, address: str, port: int, source: str) -> None:
+def _write_for_ever(path: Path, first: int, address: str, port: int, source: str) -> None:
     with path.open("a", buffering=1) as acknowledged:
-        for number in count(1):
+        for number in count(first):
             while not _stored(number, address, port, source):
                 time.sleep(PAUSE_S)
             acknowledged.write(f"{number} {time.clock_gettime(time.CLOCK_BOOTTIME):.6f}\n")
@@ -76,4 +77,4 @@ def _stored(number: int, address: str, port: int, source: str) -> bool:
 
 
 if __name__ == "__main__":
-    _write_for_ever(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    _write_for_ever(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5])
