@@ -13,7 +13,7 @@ from agent.core.ids import FOREVER, NEVER, ActionId, HierarchyId, Instant, NodeI
 from agent.core.liveness import Liveness, first_look
 from agent.core.messages import HierarchyReport, Register, Report, VoteRecord
 from agent.core.model import Cluster, Hierarchy
-from agent.core.placement import Candidate, View, fit_on
+from agent.core.placement import Candidate, View, why_not_on
 from agent.core.state import (
     Activity,
     Goal,
@@ -182,7 +182,7 @@ class Mind:
         if self.trust(name, at) is Trust.IN_SYNC and (why := self.why_not_in_sync(name)):
             return why
         failure = self.failure(name, at)
-        return f"{failure.tag} failed here: {failure.why}" if failure else ""
+        return f"{failure.tag} failed there: {failure.why}" if failure else ""
 
     def why_not_in_sync(self, name: HierarchyId) -> str:
         """What the register has against this node's copy of the data; empty: nothing, or there is none."""
@@ -255,12 +255,11 @@ class Mind:
 
     def _candidate(self, node: NodeId, name: HierarchyId, at: Instant) -> Candidate:
         if node == self.state.me:
-            machine = self.machines[name]
-            fit = not self.why_not_fit(name, at)
-            return Candidate(node=node, standing=None, fit=fit, runs_some=machine.some_active)
-        report = self.reported(node, name)
+            why_not, runs_some = self.why_not_fit(name, at), self.machines[name].some_active
+            return Candidate(node=node, standing=None, why_not=why_not, runs_some=runs_some)
+        report, standing = self.reported(node, name), self.standing_of(node)
         runs_some = report is not None and any(each.state in RUNS for each in report.resources)
-        return Candidate(node=node, standing=self.standing_of(node), fit=fit_on(report), runs_some=runs_some)
+        return Candidate(node=node, standing=standing, why_not=why_not_on(report), runs_some=runs_some)
 
     # What this node says of itself
 

@@ -8,12 +8,19 @@ so that a first that never takes it can't keep it down.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.core.ids import FOREVER, Instant, NodeId, later
 from agent.core.messages import HierarchyReport, Register
 from agent.core.model import Hierarchy
 from agent.core.states import PeerStanding, Reason
+
+_ABSENT: dict[PeerStanding | None, str] = {
+    PeerStanding.NEVER_HEARD: "it was never heard",
+    PeerStanding.LOST: "it is lost",
+    PeerStanding.LEFT: "its agent has left",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +29,13 @@ class Candidate:
 
     node: NodeId
     standing: PeerStanding | None  # None: this node itself
-    fit: bool
+    why_not: str  # why it couldn't take it over; "" if it could
     runs_some: bool = False  # resources of it are in service there though nobody owns it
+
+    @property
+    def fit(self) -> bool:
+        """By its own account."""
+        return not self.why_not
 
     @property
     def present(self) -> bool:
@@ -117,6 +129,15 @@ def _why(view: View) -> Reason:
     return Reason.LAST_OWNER if view.register.previous == view.me else Reason.RELEASED
 
 
-def fit_on(report: HierarchyReport | None) -> bool:
-    """Does a node's own report say that it could take the hierarchy?"""
-    return report is not None and report.eligible
+def why_not_on(report: HierarchyReport | None) -> str:
+    """What a node's own report says against its taking the hierarchy."""
+    if report is None:
+        return "it has told nothing of it yet"
+    return "" if report.eligible else report.why_not or "it can't"
+
+
+def why_nobody(candidates: Iterable[Candidate]) -> str:
+    """Why none of the other nodes takes it: in words for an operator."""
+    others = [each for each in candidates if each.standing is not None]
+    reasons = ", ".join(f"{each.node}: {_ABSENT.get(each.standing, each.why_not)}" for each in others)
+    return f"no other node is fit to take it ({reasons})" if others else "it has no other node"

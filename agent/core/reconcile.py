@@ -15,7 +15,7 @@ from agent.core.effects import Effect, Failure, FenceMyself, Kind, Severity
 from agent.core.hierarchy import HierarchyMachine
 from agent.core.ids import FOREVER, NEVER, HierarchyId, Instant, NodeId, later
 from agent.core.mind import Mind, notice
-from agent.core.placement import decide
+from agent.core.placement import decide, why_nobody
 from agent.core.state import Activity, Goal, Leaving, Trouble
 from agent.core.states import OnAuthorityLost, OnShutdown, PeerStanding, Phase, Quorum, Reason, Switchback
 
@@ -71,7 +71,8 @@ def fail_over(mind: Mind, machine: HierarchyMachine, trouble: Trouble, at: Insta
     name, spec = machine.spec.name, machine.spec_of(trouble.tag)
     successor = mind.next_node(name, at)
     if not spec.failover or successor is None:
-        return _stay(machine, trouble, at, "failover is off for it" if not spec.failover else "")
+        off = "failover is off for it" if not spec.failover else ""
+        return _stay(machine, trouble, at, off or why_nobody(mind.candidates(name, at)))
     until = later(at, machine.spec.failure_timeout_ms)
     remember(mind, Failure(hierarchy=name, tag=trouble.tag, until=until, why=trouble.why))
     why = f"{trouble.tag}: {trouble.why}"
@@ -282,7 +283,7 @@ def _is_wanted(mind: Mind, machine: HierarchyMachine, at: Instant) -> bool:
     return life.wanted_until is not None and not mind.why_not_fit(machine.spec.name, at)
 
 
-def _stay(machine: HierarchyMachine, trouble: Trouble, at: Instant, policy: str) -> list[Effect]:
+def _stay(machine: HierarchyMachine, trouble: Trouble, at: Instant, because: str) -> list[Effect]:
     """Nowhere to go: say so once, and try again here, more slowly each time."""
     if trouble.told and at < trouble.retry_at:
         return machine.advance(at)
@@ -295,7 +296,6 @@ def _stay(machine: HierarchyMachine, trouble: Trouble, at: Instant, policy: str)
     wait_ms = min(TRY_AGAIN_FIRST_MS << min(machine.life.tries, 10), TRY_AGAIN_MOST_MS)
     machine.life.tries += 1
     machine.life.trouble = replace(trouble, told=True, retry_at=later(at, wait_ms))
-    because = policy or "no other node is fit to take it"
     text = f"{trouble.why}; it stays here because {because}; next try in {wait_ms // 1000} s"
     told = machine.notify(at, Kind.NOWHERE_TO_GO, Severity.ALARM, text, tag=trouble.tag)
     return [told, *machine.advance(at)]

@@ -114,7 +114,7 @@ def test_an_action_in_progress_and_a_failure_are_shown_on_both_sides(cluster: Lo
     for agent in (a, b):
         wait_until(partial(is_refused, agent, "b"))
         on_b = status(agent).hierarchies[0].nodes["b"]
-        assert on_b.why_not.startswith("web failed here: restore: ")
+        assert on_b.why_not.startswith("web failed there: restore: ")
 
 
 def test_a_peer_that_is_gone_is_dead_and_nothing_is_claimed_of_it(cluster: Loopback) -> None:

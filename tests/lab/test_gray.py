@@ -53,6 +53,7 @@ def test_a_disk_that_fails_or_takes_no_write_moves_the_service_in_good_order_and
     cluster.wait_whole(heir)
     records.stop()
     assert cluster.missing(records, heir) == []
+    assert cluster.api(owner).recover(TAG).accepted  # it has failed there: else nothing would be moved back
 
 
 def test_a_slow_disk_is_told_of_and_moves_nothing(cluster: Replicated) -> None:

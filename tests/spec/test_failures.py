@@ -89,7 +89,7 @@ def test_a_failure_is_remembered_over_a_restart_of_the_agent() -> None:
     world.crash(A)
     world.start(A)
     world.run(2_000)
-    assert "cyss_cbgrn failed here" in why_not(world, A)
+    assert "cyss_cbgrn failed there" in why_not(world, A)
 
 
 def test_recover_forgets_failures_at_once() -> None:

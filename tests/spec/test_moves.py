@@ -72,7 +72,7 @@ def test_a_target_that_is_not_fit_is_refused_with_the_reason() -> None:
     request = world.command(B, bring(A))
     world.run(100)
     assert not world.answers[request].accepted
-    assert "db-01 can't take it: cyde_5_0 failed here" in world.answers[request].text
+    assert "db-01 can't take it: cyde_5_0 failed there" in world.answers[request].text
     assert "kage recover" in world.answers[request].text
 
 
