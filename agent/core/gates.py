@@ -87,8 +87,20 @@ def fencing_ended(mind: Mind, event: FencingEnded) -> list[Effect]:
     return [notice(event.at, Kind.FENCING_FAILED, Severity.ALARM, text, peer=event.node)]
 
 
+def may_still_run(mind: Mind, name: HierarchyId) -> NodeId | None:
+    """The owner, if it isn't heard and may run it all the same: only an operator's word for it ends that."""
+    register = mind.authority.register(name)
+    owner, vouched = register.owner, mind.machines[name].life.vouched_off
+    if owner is None or owner == mind.state.me or owner in vouched:
+        return None
+    return None if mind.standing_of(owner) is PeerStanding.LOST and not register.unattended else owner
+
+
 def heard(mind: Mind, peer: NodeId) -> None:
     """It lives: whatever was known of its death is over."""
+    for machine in mind.machines.values():
+        if peer in machine.life.vouched_off:
+            machine.life.vouched_off = tuple(each for each in machine.life.vouched_off if each != peer)
     if (life := mind.state.fences.get(peer)) is not None and not life.under_way:
         del mind.state.fences[peer]
 

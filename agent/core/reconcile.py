@@ -276,11 +276,13 @@ def _not_ours_until(mind: Mind, machine: HierarchyMachine, at: Instant) -> Insta
 
 
 def _is_wanted(mind: Mind, machine: HierarchyMachine, at: Instant) -> bool:
-    """Did an operator ask for it here, and nothing has answered that yet?"""
+    """Did an operator ask for it here, and nothing has answered that yet, nor would forbid it now?"""
     life = machine.life
     if life.wanted_until is not None and at >= life.wanted_until:
         life.wanted_until = None
-    return life.wanted_until is not None and not mind.why_not_fit(machine.spec.name, at)
+    if life.wanted_until is None or gates.may_still_run(mind, machine.spec.name) is not None:
+        return False
+    return not mind.why_not_fit(machine.spec.name, at)
 
 
 def _stay(machine: HierarchyMachine, trouble: Trouble, at: Instant, because: str) -> list[Effect]:

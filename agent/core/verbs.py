@@ -88,7 +88,7 @@ def _bring_in_service(mind: Mind, command: BringInService, at: Instant) -> Done 
         return _come_back(mind, name, at)
     if owner is not None and (owner == me or _alive(mind, owner)):
         return _with_its_owner(mind, command, owner, at)
-    if why := _may_still_run(mind, register, command.owner_is_off):
+    if why := _may_still_run(mind, name):
         return _refuse(why)
     target = node or _first_fit(mind, name, at)
     if target is None:
@@ -118,14 +118,11 @@ def _contradiction(mind: Mind, register: Register, said_off: NodeId) -> str:
     return ""
 
 
-def _may_still_run(mind: Mind, register: Register, said_off: NodeId | None) -> str:
+def _may_still_run(mind: Mind, name: HierarchyId) -> str:
     """What an owner that doesn't answer may do; empty if it is lost, or off by the operator's word."""
-    owner, name = register.owner, register.hierarchy
-    if owner is None or owner == said_off:
+    if (owner := gates.may_still_run(mind, name)) is None:
         return ""
-    if mind.standing_of(owner) is PeerStanding.LOST and not register.unattended:
-        return ""
-    standing = "it was stopped" if register.unattended else _standing(mind, owner)
+    standing = "it was stopped" if mind.authority.register(name).unattended else _standing(mind, owner)
     return (
         f"{owner} owns it and may still run it, but its agent doesn't answer ({standing}); "
         f"start the agent there. If that machine is certainly off: "
@@ -250,7 +247,7 @@ def _against_trust(mind: Mind, register: Register, *, first: bool) -> str:
     name, owner, in_sync = register.hierarchy, register.owner, register.in_sync
     if owner is not None and (owner == mind.state.me or _alive(mind, owner)):
         return f"{owner} runs it; first: kage out-of-service {name}"
-    if why := _may_still_run(mind, register, None):
+    if why := _may_still_run(mind, name):
         return why
     if mind.state.me in in_sync:
         return f"{mind.state.me}'s replica holds every acknowledged write: kage in-service {name}"

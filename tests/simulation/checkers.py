@@ -3,7 +3,8 @@
 (1) at most one node has authority over a hierarchy, as it counts itself, at any real instant;
 (2) a restore or recovery starts only with authority, which is on this node's disk, and
 (2b) while nothing of the hierarchy may run on any other machine (one that was suspended is left out, until
-     it has been awake for the margin), and
+     it has been awake for the margin; where there is a watchdog alone, which stood still meanwhile, until its
+     agent has run), and
 (2c) where fencing is required, not while an owner it was taken from may live;
 (3) it starts on no replica outside the newest in_sync: that a replica is in it, for it was copied first, is
     in force when it is on the owner's disk, that one isn't any more when a majority of the voters' disks
@@ -157,7 +158,8 @@ class Checkers:
         return [each for each in self._world.machines.values() if each is not machine and each.runs(name)]
 
     def _excused(self, machine: Machine) -> bool:
-        return self._world.now - machine.woke_at <= 2 * self._world.cluster.margin_ms
+        just_woke = self._world.now - machine.woke_at <= 2 * self._world.cluster.margin_ms
+        return just_woke or (machine.unaware and not self._world.options.guarded)
 
     # What is on disk
 

@@ -66,6 +66,7 @@ class Machine:
     powered: bool = True
     asleep_until: int = 0  # suspended: nothing runs, the clock goes on
     woke_at: int = -(1 << 62)
+    unaware: bool = False  # it was suspended, and no agent of it has run since
     agent: Agent | None = None
     disk: Durable = field(default_factory=Durable)
     disk_boot: int = 0

@@ -204,7 +204,7 @@ class World:
         """The machine is dead; nothing runs there."""
         machine = self.machines[name]
         machine.agent, machine.powered, machine.bites_at, machine.asleep_until = None, False, None, 0
-        machine.watched = False
+        machine.watched = machine.unaware = False
         machine.occupied.clear()
         machine.working.clear()
 
@@ -220,6 +220,7 @@ class World:
         machine = self.machines[name]
         if machine.powered and machine.asleep_until <= self.now:
             machine.asleep_until = machine.woke_at = self.now + ms
+            machine.unaware = True
             self.lifeline.slept(machine, ms)
             self.at(machine.asleep_until, self.checkers.woke, machine, machine.boots)
 
@@ -249,6 +250,7 @@ class World:
         if not machine.is_run_by(agent):
             return
         self.counts["steps"] += 1
+        machine.unaware = False
         effects = agent.node.step(event)
         self.checkers.stepped(machine, agent, effects)
         for effect in effects:

@@ -37,7 +37,7 @@ def begin(seat: Seat, at: Instant, trust: Trust) -> list[Effect]:
         Stage.RECORDING,
         since=at,
         despite_hold=register.held,
-        despite_owner=register.unattended,
+        despite_owner=register.owner if register.unattended else None,
         trust=trust,
     )
     return [seat.cast(table.me, term, at)]
@@ -150,7 +150,7 @@ def _forbidden(newest: Register, claim: Claim, me: NodeId) -> str:
         return "this node's replica isn't in sync"
     if newest.held and not claim.despite_hold:
         return "an operator holds it out of service"
-    if newest.unattended and newest.owner != me and not claim.despite_owner:
+    if newest.unattended and newest.owner not in {me, claim.despite_owner}:
         return f"{newest.owner}'s agent was stopped and may still run it"
     return ""
 

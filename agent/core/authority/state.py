@@ -60,7 +60,7 @@ class Claim:
     stage: Stage
     since: Instant  # of the stage
     despite_hold: bool = False  # an operator asked for it though it was held out of service
-    despite_owner: bool = False  # … or said that the owner, whose agent was stopped, is off
+    despite_owner: NodeId | None = None  # … or said that this owner, whose agent was stopped, is off
     trust: Trust = Trust.IN_SYNC  # … or said that this node's copy of the data is the truth
     asked_at: Instant = NEVER  # ASKING: when the peers were last asked
     serial: int = 0  # OWNING: of the record that holds the register of this term
