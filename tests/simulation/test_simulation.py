@@ -43,8 +43,8 @@ ONCE_FAILED = {  # what was wrong, with the simulator unless it says so
     105_246: "a fault drew the end of its range",
     107_791: "a copy that its owner had added was held not to count while no majority knew whom it dropped",
     308_793: "the core's: what was released to a node waited for the pause after its denied campaigns",
-    338_293: "a watchdog stood still with its suspended machine, no agent and no guardian there, and bit late",
-    341_149: "the core's: an operator's wish overrode that the owner was stopped, and left what it ran running",
+    338_293: "a watchdog stood still with its suspended machine, without agent and guardian, and bit late",
+    341_149: "the core's: an operator's wish overrode that the owner was stopped, whose services ran on",
     322_317: "a switchback that begins late, when failures have timed out, was taken for a breakdown",
     108_028: "a machine that healing woke sent no heartbeats, and was fenced when all seemed to be well",
 }
