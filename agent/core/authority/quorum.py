@@ -228,19 +228,20 @@ class QuorumBased:
         seat, spec = self._seats[register.hierarchy], self._cluster.hierarchy(register.hierarchy)
         if not is_newer(register, seat.register, spec):
             return []
+        claim = seat.life.claim
+        owning = claim is not None and claim.stage is Stage.OWNING and register.term == claim.lease.term
+        if claim is not None and owning and claim.renewed and register.owner is None:
+            return tenure.keep_on(seat, register, at)
         effects: list[Effect] = [seat.change(register)]
         if register.owner is None and register.successor == self._me:
             seat.invited(at)
-        claim = seat.life.claim
-        if claim is None or register.term < claim.lease.term:
-            return effects
-        owning = claim.stage is Stage.OWNING
-        if owning and register.owner == self._me and register.term == claim.lease.term:
-            return effects  # an earlier life of this node said so and forgot
+        if claim is None or register.term < claim.lease.term or (owning and register.owner == self._me):
+            return effects  # an earlier life of this node said so and forgot, where it is the owner
+        owned = claim.stage is Stage.OWNING
         seat.give_up(at)
         text = f"{register.owner or 'nobody'} owns it since term {register.term}"
         told = seat.tell(Kind.OWNERSHIP_LOST, at, text, Severity.ALARM)
-        return [*effects, told] if owning else effects
+        return [*effects, told] if owned else effects
 
     def persisted(self, serial: int, at: Instant) -> list[Effect]:
         """Votes recorded by then are told, and counted."""

@@ -14,6 +14,7 @@ from agent.core.authority.seat import ARBITER, Seat
 from agent.core.authority.state import Claim, Stage
 from agent.core.effects import Effect, Kind, Severity
 from agent.core.ids import Instant, later
+from agent.core.messages import Register
 
 
 def go_on(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
@@ -72,6 +73,17 @@ def agreed(seat: Seat) -> bool:
     if record is not None and record.register == seat.register:
         votes += record.candidate == seat.table.me
     return votes > seat.table.cluster.voters // 2
+
+
+def keep_on(seat: Seat, forgotten: Register, at: Instant) -> list[Effect]:
+    """An earlier life released this term and couldn't write that down; this life was granted it anew.
+
+    What it runs by those grants can't be given up at a stroke: others would start it at once. So it goes on,
+    by a register that is newer than that release.
+    """
+    text = "it goes on here: this agent's life before had released it, and couldn't write that down"
+    told = seat.tell(Kind.OWNERSHIP_TAKEN, at, text, Severity.WARNING)
+    return [seat.change(replace(seat.register, revision=forgotten.revision + 1)), told]
 
 
 def adopt_vote(seat: Seat, claim: Claim) -> list[Effect]:

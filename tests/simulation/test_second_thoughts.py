@@ -1,0 +1,50 @@
+"""What was asked for or given away in other circumstances, and comes to effect later."""
+
+from __future__ import annotations
+
+from agent.core.ids import NodeId
+from agent.core.messages import BringInService
+from tests.simulation.witness import Witness, in_service
+
+SEED = 31  # two nodes and an arbiter, nothing replicated, no fencing
+
+
+def roles(world: Witness) -> tuple[NodeId, NodeId]:
+    """Who owns the hierarchy, and who doesn't."""
+    (owner,) = world.serving(world.cluster.hierarchies[0].name)
+    (other,) = set(world.cluster.nodes) - {owner}
+    return owner, other
+
+
+def test_a_wish_ends_where_the_owners_agent_was_stopped_meanwhile_and_what_it_ran_goes_on() -> None:
+    """Seeds 341,149 and 459,196: a node that is parted from the owner learns that from the arbiter alone."""
+    world = in_service(SEED)
+    name, grant_ms, (owner, other) = world.cluster.hierarchies[0].name, world.options.grant_ms, roles(world)
+    world.network.cuts.update(world.network.links)
+    world.run(2 * grant_ms)
+    world.command(other, BringInService(hierarchy=name, node=other))
+    world.stop(owner)
+    assert world.run_until(lambda: world.machines[owner].agent is None, within_ms=grant_ms)
+    world.run(5 * grant_ms)  # the arbiter's promise to the owner ends; whoever runs it twice is a Violation
+    assert world.serving(name) == [owner]
+
+
+def test_an_owner_that_forgot_its_release_and_was_granted_its_term_anew_goes_on() -> None:
+    """Seed 482,538: whom it was released to had no majority then, and would start it when they meet."""
+    world = in_service(SEED)
+    name, grant_ms, (owner, other) = world.cluster.hierarchies[0].name, world.options.grant_ms, roles(world)
+    machine = world.machines[owner]
+    world.arbiter.unreachable.add(other)
+    machine.disk_full = True
+    world.command(owner, BringInService(hierarchy=name, node=other))
+    world.run(2 * grant_ms)
+    assert not machine.runs(name), "it is released, and the other one can't take it"
+    world.network.cuts.update(world.network.links)
+    machine.disk_full = False
+    world.crash(owner)
+    world.start(owner)
+    assert world.run_until(lambda: world.serving(name) == [owner], within_ms=10 * grant_ms)
+    world.network.heal()
+    world.arbiter.heal()
+    world.run(10 * grant_ms)  # whoever runs it twice is a Violation
+    assert world.serving(name) == world.holders(name) == [owner]
