@@ -10,6 +10,7 @@ from tests.lab import image
 from tests.lab.lab import VmLab
 from tests.lab.replicated import Replicated
 from tests.logs import LOGS
+from tests.machines.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +31,15 @@ def lab(built: None) -> Iterator[VmLab]:
 
 
 @pytest.fixture(scope="module")
-def cluster(built: None, request: pytest.FixtureRequest) -> Iterator[Replicated]:
+def settings() -> Settings:
+    """What a module wants its `cluster` to have beside the usual."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def cluster(built: None, settings: Settings, request: pytest.FixtureRequest) -> Iterator[Replicated]:
     """The reference cluster on a mirror: in service, both copies whole. Each test leaves it so."""
-    with Replicated() as cluster:
+    with Replicated(settings) as cluster:
         request.node.stash[LOGS] = cluster.log_tails
         cluster.begin()
         yield cluster

@@ -37,7 +37,7 @@ class Trouble(Enum):
     FAIL = auto()  # answers EIO and changes nothing
     FULL = auto()  # writes alone get an error, as where storage is promised that isn't there
     HANG = auto()  # takes them, and answers once it is mended
-    SLOW = auto()  # answers each SLOW_S after the one before
+    SLOW = auto()  # answers each `slow_s` after the one before
 
 
 Keep = Callable[[int], bool]  # whether the unflushed write of that index, 0 the oldest, survives
@@ -71,6 +71,7 @@ class Disk:
 
     def __init__(self, image: Path, size_mb: int) -> None:
         self.image = image
+        self.slow_s = SLOW_S
         self._size_bytes = size_mb << 20
         with image.open("ab") as file:
             file.truncate(self._size_bytes)
@@ -134,7 +135,7 @@ class Disk:
     def _answer_all(self, connection: Connection, file: int) -> None:
         while (request := connection.receive()).command is not Command.DISCONNECT:
             with self._changed:
-                self._changed.wait_for(lambda: self._ending or self._trouble is not Trouble.SLOW, SLOW_S)
+                self._changed.wait_for(lambda: self._ending or self._trouble is not Trouble.SLOW, self.slow_s)
                 self._changed.wait_for(lambda: self._ending or self._trouble is not Trouble.HANG)
                 if self._ending:
                     return

@@ -7,12 +7,26 @@ import pytest
 from tests.lab.disk import Trouble, some
 from tests.lab.guest import Guest
 from tests.lab.replicated import ORDER, OTHER, TAG, WITHIN_S, Replicated
-from tests.machines.reference import RESOURCE
+from tests.machines.reference import HIERARCHY, RESOURCE
+from tests.machines.settings import Settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1_500)]  # eight minutes on a quiet machine
 
 FILESYSTEM, STATE, FILLER = "/mnt/DIR1", "/mnt/disk/state", "filler"
 DEAD_AFTER_MS = 10_000  # of the conservative preset
+SLOW_S = 0.1  # what the application can live with
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    """A disk counts as slow before the application gives up."""
+    return {f"{RESOURCE}.{TAG}.slow_after": "80ms"}
+
+
+def slow_down(cluster: Replicated, node: str) -> None:
+    """Its disk, from now on."""
+    cluster.machines[node].data.slow_s = SLOW_S
+    cluster.machines[node].data.trouble(Trouble.SLOW)
 
 
 def test_a_node_whose_disk_hangs_makes_itself_harmless_and_the_other_one_takes_over(
@@ -61,7 +75,7 @@ def test_a_slow_disk_is_told_of_and_moves_nothing(cluster: Replicated) -> None:
     other = OTHER[owner]
     records = cluster.start_records()
     before = newest(cluster, owner)
-    cluster.machines[other].data.trouble(Trouble.SLOW)
+    slow_down(cluster, other)
     cluster.wait_until(
         lambda: f"kage mirror pause {TAG} {other}" in told(cluster, owner, "resource-unknown", before),
         WITHIN_S,
@@ -81,7 +95,7 @@ def test_a_slow_copy_can_be_done_without_until_it_is_asked_for_again(cluster: Re
     other = OTHER[owner]
     reconfigure(cluster, "drop")
     records = cluster.start_records()
-    cluster.machines[other].data.trouble(Trouble.SLOW)
+    slow_down(cluster, other)
     cluster.wait_until(lambda: cluster.hierarchy(owner).in_sync == [owner], WITHIN_S, "it goes on without it")
     records.wait_more(20, WITHIN_S)
     assert cluster.any_owner() == owner
@@ -96,11 +110,17 @@ def test_a_slow_copy_can_be_done_without_until_it_is_asked_for_again(cluster: Re
 
 
 def reconfigure(cluster: Replicated, slow_target: str) -> None:
-    """On both nodes, while the service runs."""
+    """On both nodes, while the service is out."""
+    owner = cluster.any_owner()
+    assert cluster.api(owner).take_out_of_service(HIERARCHY).accepted
+    cluster.wait_until(lambda: cluster.hierarchy(owner).owner is None, WITHIN_S, "it is out of service")
     cluster.configure({f"{RESOURCE}.{TAG}.slow_target": slow_target})
     for node in OTHER:
         answer = cluster.api(node).reload_config()
         assert answer.accepted, answer
+    assert cluster.api(owner).bring_in_service(HIERARCHY, owner).accepted
+    cluster.wait_in_service(owner, WITHIN_S)
+    cluster.wait_whole(owner)
 
 
 def test_a_full_filesystem_is_told_of_and_moves_nothing(cluster: Replicated) -> None:
@@ -150,7 +170,9 @@ def test_as_long_as_it_cant_be_written_down_no_copy_is_done_without_and_writes_w
 
 def fill(machine: Guest, folder: str) -> None:
     """To the last block."""
-    machine.run("dd", "if=/dev/zero", f"of={folder}/{FILLER}", "bs=4k", "conv=fsync", check=False)
+    machine.run(
+        "dd", "if=/dev/zero", f"of={folder}/{FILLER}", "bs=64k", "conv=fsync", check=False, within_s=WITHIN_S
+    )
 
 
 def stalled_ms(cluster: Replicated, source: str, node: str) -> int:

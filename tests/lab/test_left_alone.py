@@ -77,6 +77,7 @@ def test_force_loses_what_it_named_and_nothing_else_and_the_old_owner_loses_it_t
     cluster.power_cut(owner, some(seed=4))
     records.stop()
     cluster.start(other)
+    cluster.wait_until(lambda: cluster.mirror(other).in_sync == [owner], WITHIN_S, "its agent answers")
     for named in ([], [other]):
         refused = cluster.api(other).ask_mirror(TAG, "force", {"node": other, "lose_writes_of": named})
         assert not refused.accepted
