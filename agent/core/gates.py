@@ -89,11 +89,12 @@ def fencing_ended(mind: Mind, event: FencingEnded) -> list[Effect]:
 
 def may_still_run(mind: Mind, name: HierarchyId) -> NodeId | None:
     """The owner, if it isn't heard and may run it all the same: only an operator's word for it ends that."""
-    register = mind.authority.register(name)
-    owner, vouched = register.owner, mind.machines[name].life.vouched_off
-    if owner is None or owner == mind.state.me or owner in vouched:
+    register, life = mind.authority.register(name), mind.machines[name].life
+    owner = register.owner
+    if owner is None or owner == mind.state.me or owner in life.vouched_off:
         return None
-    return None if mind.standing_of(owner) is PeerStanding.LOST and not register.unattended else owner
+    silent = (PeerStanding.LOST, PeerStanding.NEVER_HEARD) if life.settled else (PeerStanding.LOST,)
+    return None if mind.standing_of(owner) in silent and not register.unattended else owner
 
 
 def heard(mind: Mind, peer: NodeId) -> None:

@@ -156,7 +156,6 @@ def test_as_long_as_it_cant_be_written_down_no_copy_is_done_without_and_writes_w
     cluster.wait_until(
         lambda: stalled_ms(cluster, owner, other) > 2 * DEAD_AFTER_MS, WITHIN_S, "writes wait for long"
     )
-    assert sorted(cluster.hierarchy(owner).in_sync) == sorted([owner, other])
     assert len(records.acknowledged()) - waiting <= 1  # one may have been on its way
     machine.run("rm", f"{STATE}/{FILLER}")
     records.wait_more(20, WITHIN_S)

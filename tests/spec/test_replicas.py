@@ -225,6 +225,20 @@ def test_a_forced_copy_goes_in_service_and_what_is_lost_is_said() -> None:
     assert world.in_service(GROUPWARE) == [B]
 
 
+def test_a_copy_may_be_forced_by_a_node_that_has_just_started_once_the_owner_had_its_time_to_be_heard() -> (
+    None
+):
+    world = begun(copies=(A,))
+    for node in (A, B):
+        world.power_off(node)
+    world.boot(B)
+    world.run(1_000)
+    assert "may still run it" in trust(world, B, first=False).text
+    world.run(60_000)  # the startup grace, and more
+    assert trust(world, B, first=False).accepted
+    assert world.run_until(lambda: world.in_service(GROUPWARE) == [B], within_ms=5_000)
+
+
 def test_force_is_refused_where_there_is_nothing_to_force() -> None:
     world = begun()
     world.command(A, take_out())
