@@ -144,7 +144,7 @@ def test_a_server_that_was_killed_is_started_again_and_the_write_goes_on(source:
 def test_a_write_that_the_target_s_disk_fails_is_not_answered_before_it_is_done(
     lab: VmLab, source: Hand, target: Hand
 ) -> None:
-    """Not as if it were done, for the copy counts and lacks it; nor with an error, by which md would decide."""
+    """Not as if it were done: the copy counts, and lacks it. Not with an error: md would decide by that."""
     with link(source) as index:
         watching = source.watch("failed.log")
         lab.guests[TARGET].data.trouble(Trouble.FAIL)
