@@ -54,7 +54,7 @@ class Stance:
     """What a node holds, gave up and promised of one hierarchy, in mode `majority`."""
 
     claims: int = 0  # the term in which the sender owns it and asks to be granted; 0: it doesn't
-    gave_up: int = 0  # up to this term the sender will never again count a grant
+    gave_up: int = 0  # up to this term the sender never again counts a grant, and nothing runs there by one
     vote: VoteRecord | None = None  # the sender's durable vote; whoever it is for is granted
 
 

@@ -208,6 +208,8 @@ def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> li
     register = mind.authority.register(name)
     life.leaving, life.trouble, life.harmless_by = None, None, None
     life.replicas.clear()
+    if machine.is_down:
+        mind.authority.let_go(name, at)
     foreign = register.owner is not None or register.held
     if register.owner == mind.state.me and machine.is_down and mind.state.cluster.quorum is Quorum.MAJORITY:
         return mind.authority.release(name, at, successor=None, held=False)

@@ -46,7 +46,7 @@ class Lifeline:
             machine.bites_at += ms
 
     def _set(self, machine: Machine, bites_at: int) -> None:
-        armed, machine.bites_at = machine.bites_at is not None, bites_at
+        armed, machine.bites_at, machine.unaware = machine.bites_at is not None, bites_at, False
         if not armed or not machine.watched:
             machine.watched = True
             self._world.at(bites_at, self._look, machine, machine.boots)

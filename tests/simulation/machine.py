@@ -66,7 +66,8 @@ class Machine:
     powered: bool = True
     asleep_until: int = 0  # suspended: nothing runs, the clock goes on
     woke_at: int = -(1 << 62)
-    unaware: bool = False  # it was suspended, and no agent of it has run since
+    unaware: bool = False  # it was suspended, and the agent that lived then hasn't run since
+    slept: Agent | None = None  # that agent
     agent: Agent | None = None
     disk: Durable = field(default_factory=Durable)
     disk_boot: int = 0

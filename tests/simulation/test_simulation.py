@@ -46,6 +46,7 @@ ONCE_FAILED = {  # what was wrong, with the simulator unless it says so
     338_293: "a watchdog stood still with its suspended machine, without agent and guardian, and bit late",
     341_149: "the core's: an operator's wish overrode that the owner was stopped, whose services ran on",
     482_538: "the core's: a release that the store couldn't keep ended at a stroke what was granted since",
+    589_174: "the core's: who lost its majority freed its voters while it was still stopping everything",
     322_317: "a switchback that begins late, when failures have timed out, was taken for a breakdown",
     108_028: "a machine that healing woke sent no heartbeats, and was fenced when all seemed to be well",
 }

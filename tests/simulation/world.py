@@ -220,7 +220,7 @@ class World:
         machine = self.machines[name]
         if machine.powered and machine.asleep_until <= self.now:
             machine.asleep_until = machine.woke_at = self.now + ms
-            machine.unaware = True
+            machine.unaware, machine.slept = True, machine.agent
             self.lifeline.slept(machine, ms)
             self.at(machine.asleep_until, self.checkers.woke, machine, machine.boots)
 
@@ -250,7 +250,8 @@ class World:
         if not machine.is_run_by(agent):
             return
         self.counts["steps"] += 1
-        machine.unaware = False
+        if machine.unaware and machine.slept is agent:
+            machine.unaware = False
         effects = agent.node.step(event)
         self.checkers.stepped(machine, agent, effects)
         for effect in effects:

@@ -27,9 +27,9 @@ it is enough that no voter ever has live grants to two nodes, as each node count
    echoes. A voter that is about to vote for another stops saying its old vote in the same step
    (the new one is said once it is durable).
 4. *Giving up is for good.* An owner that releases a term says so (`gave_up`), and that life of it
-   never again counts a grant up to that term, so its voters are free at once. Losing a campaign is
-   giving its term up. Another life of the owner binds its voters anew by its own heartbeats, and
-   only those are counted.
+   never again counts a grant up to that term, so its voters are free at once. It says so when nothing
+   runs by that term any more, no sooner. Losing a campaign is giving its term up. Another life of the
+   owner binds its voters anew by its own heartbeats, and only those are counted.
 5. *Restarts.* A restarted voter knows its vote but not until when it is bound: it is bound for one
    full time. It may go on granting the candidate of its durable vote, since a promise is always to
    that one. A restarted owner counts nothing of its former life; it asks to be granted anew.

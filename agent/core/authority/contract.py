@@ -54,6 +54,9 @@ class Authority(Protocol):
     ) -> list[Effect]:
         """Give it up (or, without an owner, record that it is held out of service)."""
 
+    def let_go(self, hierarchy: HierarchyId, at: Instant) -> None:
+        """Nothing of it runs here, by whatever authority there was."""
+
     def attend(self, hierarchy: HierarchyId, *, attended: bool) -> list[Effect]:
         """The owner's agent looks after it again, or is about to stop while its services run."""
 

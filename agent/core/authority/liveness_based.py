@@ -82,6 +82,9 @@ class LivenessBased:
         text = "released, and held out of service" if held else f"released to {to}"
         return [self.record(), _tell(register, Kind.OWNERSHIP_RELEASED, at, text)]
 
+    def let_go(self, hierarchy: HierarchyId, at: Instant) -> None:
+        """Nobody is bound."""
+
     def attend(self, hierarchy: HierarchyId, *, attended: bool) -> list[Effect]:
         """The owner's agent looks after it again, or is about to stop."""
         return self._amend(replace(self._life.registers[hierarchy], unattended=not attended))

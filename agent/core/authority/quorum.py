@@ -37,7 +37,7 @@ def begin_seat(cluster: Cluster, me: NodeId, register: Register, vote: VoteRecor
             LeaseLife(register.term), Stage.OWNING, since=at, expired_since=at, patience_ms=patience_ms
         )
     elif vote.candidate == me:
-        life.gave_up = vote.term
+        life.gave_up = life.let_go = vote.term  # it never owned that
     return life
 
 
@@ -85,7 +85,7 @@ class QuorumBased:
         claim = seat.life.claim
         return Stance(
             claims=claim.lease.term if claim is not None and claim.stage is Stage.OWNING else 0,
-            gave_up=seat.life.gave_up,
+            gave_up=seat.life.let_go,
             vote=seat.told_vote,
         )
 
@@ -134,12 +134,17 @@ class QuorumBased:
         """Give the term up for good: what is told now can't be taken back."""
         seat = self._seats[hierarchy]
         seat.give_up(at)
+        seat.let_go(at)
         if seat.register.owner is None:  # nobody's: that an operator holds it is no new term's business
             return [seat.change(held_back(seat.register))] if held else []
         agreed = replace(seat.register, in_sync=seat.life.kept.in_sync)  # not what only this node may know of
         persist = seat.change(released(agreed, successor=successor, held=held))
         text = "released, and held out of service" if held else f"released to {successor or 'whoever fits'}"
         return [persist, seat.tell(Kind.OWNERSHIP_RELEASED, at, text)]
+
+    def let_go(self, hierarchy: HierarchyId, at: Instant) -> None:
+        """Nothing of it runs here: whoever is still bound by a term that is over is free."""
+        self._seats[hierarchy].let_go(at)
 
     def attend(self, hierarchy: HierarchyId, *, attended: bool) -> list[Effect]:
         """The owner's agent looks after it again, or is about to stop; in force once it is `agreed`."""
@@ -238,7 +243,9 @@ class QuorumBased:
         if claim is None or register.term < claim.lease.term or (owning and register.owner == self._me):
             return effects  # an earlier life of this node said so and forgot, where it is the owner
         owned = claim.stage is Stage.OWNING
-        seat.give_up(at)
+        seat.lapse()
+        if not owned:
+            seat.let_go(at)
         text = f"{register.owner or 'nobody'} owns it since term {register.term}"
         told = seat.tell(Kind.OWNERSHIP_LOST, at, text, Severity.ALARM)
         return [*effects, told] if owned else effects

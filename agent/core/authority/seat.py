@@ -2,7 +2,7 @@
 
 What the steps of an owner (`tenure`), of a candidate (`campaign`) and of a voter (`voting`) share. Keeps:
 - a claim exists only while this node's own vote is for itself;
-- a term that was given up is never counted again in this life, and this life says so;
+- a term that was given up is never counted again in this life, which says so once nothing runs by it;
 - a register is told once it is on disk here: what its teller could forget is believed by nobody.
 """
 
@@ -127,12 +127,26 @@ class Seat:
             self.life.kept = self.register
 
     def give_up(self, at: Instant, until_term: int = 0) -> None:
-        """End the claim, and never again count a grant of its term."""
-        if self.life.claim is None:
-            return
+        """End a claim by which nothing runs, and never again count a grant of its term."""
+        if self.life.claim is not None:
+            self.lapse(until_term)
+            self.let_go(at)
+
+    def lapse(self, until_term: int = 0) -> None:
+        """The same where something may run yet: the voters stay bound."""
         self.life.claim = None
         self.life.gave_up = max(self.voter.vote.term, until_term, self.life.gave_up)
-        self.voter.released(self.table.me, self.life.gave_up, at)
+
+    def let_go(self, at: Instant) -> None:
+        """Nothing runs here by any term that was given up: this node's voters are free, itself as well."""
+        if self.life.let_go < self.life.gave_up:
+            self.life.let_go = self.life.gave_up
+            self.voter.released(self.table.me, self.life.gave_up, at)
+
+    @property
+    def may_run_yet(self) -> bool:
+        """May something run here by a term that is over?"""
+        return self.life.let_go < self.life.gave_up
 
     @property
     def arbiters_vote_is_over(self) -> bool:

@@ -96,6 +96,7 @@ class SeatLife:
     arbiter: ArbitrationLife = field(default_factory=ArbitrationLife)
     claim: Claim | None = None
     gave_up: int = 0  # up to this term this life never again counts a grant
+    let_go: int = 0  # … and runs nothing by one that it counted: so far its voters are free
     owed: Owed | None = None
     denials: int = 0  # campaigns in a row that no majority answered
     refusals: int = 0  # … and that a voter refused

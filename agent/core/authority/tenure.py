@@ -29,7 +29,7 @@ def go_on(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
         claim.expired_since = expiry if at - expiry < claim.patience_ms else at
     if at - claim.expired_since < claim.patience_ms:
         return effects
-    seat.give_up(at)
+    seat.lapse()
     text = f"no majority grants term {claim.lease.term} any more"
     return [*effects, seat.tell(Kind.OWNERSHIP_LOST, at, text, Severity.ALARM)]
 

@@ -1,7 +1,8 @@
 """What a voter does: who asks for its vote, and whom it grants without being asked.
 
 Keeps: a node with a term of its own votes for nobody else, unless it is still a candidate and the other's
-term is higher; an answer is sent once the vote is on disk, and only if it is still the newest.
+term is higher; nor does one on which something may run yet by a term that is over; an answer is sent once the
+vote is on disk, and only if it is still the newest.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def answer(seat: Seat) -> list[Effect]:
 def _may_vote(seat: Seat, candidate: NodeId, term: int, at: Instant) -> bool:
     """May this node vote for a peer? A campaign of its own that has no majority yet yields to it."""
     claim = seat.life.claim
+    if seat.may_run_yet:
+        return False
     if claim is not None:
         if claim.stage is Stage.OWNING or term <= seat.voter.vote.term:
             return False
