@@ -56,7 +56,7 @@ def test_a_failed_takeover_is_undone_and_not_tried_again_until_an_operator_clear
     assert "/mnt/DIR1" not in cluster.machines["db-02"].run("cat", "/proc/self/mounts").split()
     refused = cluster.api("db-01").bring_in_service(HIERARCHY, "db-02")
     assert not refused.accepted
-    assert "cyde_5_0 failed here" in refused.text
+    assert "cyde_5_0 failed there" in refused.text
 
     cluster.mend()
     cluster.kage("db-01", "recover", "cyde_5_0")
