@@ -87,7 +87,7 @@ def test_a_machine_that_may_be_on_is_never_forced(thing: SlowThing, state: str) 
     thing.instances["i-1"] = (state, "10.0.3.4")
     thing.holds.add("i-1")
     thing.attach_now("i-1")
-    with pytest.raises(CannotMove, match="still busy at i-1 after [0-9]+ s; stop i-1") as caught:
+    with pytest.raises(CannotMove, match=r"still busy at i-1 after [0-9]+ s; stop i-1") as caught:
         asyncio.run(move(thing, within_s=0.1))
     assert caught.value.passing
     assert thing.changes == ["detach i-1"]
@@ -134,7 +134,7 @@ def test_a_machine_outside_the_hierarchy_that_is_ending_is_waited_for(thing: Slo
     """A node that is being terminated may have lost its addresses already."""
     thing.instances["i-9"] = (state, "")
     thing.attach_now("i-9")
-    with pytest.raises(CannotMove, match="still attached at i-9 after [0-9]+ s") as caught:
+    with pytest.raises(CannotMove, match=r"still attached at i-9 after [0-9]+ s") as caught:
         asyncio.run(move(thing, within_s=0.1))
     assert caught.value.passing
     assert thing.changes == []
@@ -191,7 +191,7 @@ def test_without_authority_nothing_is_tried_twice(thing: SlowThing) -> None:
 
 def test_what_never_gets_attached_is_a_failure_in_the_end(thing: SlowThing) -> None:
     thing.refuses = AwsError(AwsFault.REFUSED, "AttachVolume", "IncorrectState", "it is being created")
-    with pytest.raises(CannotMove, match="isn't attached after [0-9]+ s, nor refused") as caught:
+    with pytest.raises(CannotMove, match=r"isn't attached after [0-9]+ s, nor refused") as caught:
         asyncio.run(move(thing, within_s=0.1))
     assert not caught.value.passing
 
