@@ -36,12 +36,7 @@ _CONNECT_S = 5.0  # for an address to answer
 _FAIL_S = 0.05
 _SLOW_PAUSE_MS = 300_000  # until a leg that was too slow is tried again
 _REACH_MS = (500, 1_000, 2_000, 5_000, 10_000)  # pauses until it is tried to reach a node again
-_COPY_MS = (
-    1_000,
-    10_000,
-    60_000,
-    300_000,
-)  # until a leg that fell silent while it was copied to is copied to
+_COPY_MS = (1_000, 10_000, 60_000, 300_000)  # and to copy to one that fell silent under it
 _PROBE = (4_096, 4_096)  # offset and length of what a disk must be able to write: its superblock's place
 _ADD_S = 60.0  # for md to take a leg in; the copy itself comes after
 _TROUBLES = (NbdError, CommandFailed, Refused, Queued, OSError)

@@ -37,7 +37,7 @@ def begin_seat(cluster: Cluster, me: NodeId, register: Register, vote: VoteRecor
             LeaseLife(register.term), Stage.OWNING, since=at, expired_since=at, patience_ms=patience_ms
         )
     elif vote.candidate == me:
-        life.gave_up = life.let_go = vote.term  # it never owned that
+        life.gave_up = life.let_go = vote.term  # never won, or another's for long
     return life
 
 
