@@ -69,7 +69,7 @@ def _started(lab: ClusterLab, application: tuple[str, ...] | None = None) -> Cli
     for node in NODES:
         if application:
             lab.machines[node].run(*application)
-    lab.wait_in_service("db-01")
+    lab.begin_on("db-01")
     client = lab.start_client()
     _ready(lab, client)
     return client

@@ -28,7 +28,7 @@ def false_failovers(preset: str, seconds: float) -> Iterator[Figure]:
     """Both nodes of a healthy cluster, beside four spinning processes for each core."""
     with ClusterLab({"cluster.preset": preset}) as lab:
         lab.start()
-        lab.wait_in_service("db-01")
+        lab.begin_on("db-01")
         _wait_connected(lab)
         mark_ms = round(time.time() * 1_000)
         seen = lab.directory / "heartbeats"

@@ -57,13 +57,6 @@ class Cluster(ClusterLab):
         """What the machine sees as /mnt/disk."""
         return self.directory / node
 
-    def begin_on(self, node: str) -> None:
-        """Once it is in service, have it there: a machine that stands still at the start comes second."""
-        self.wait_until(lambda: any(map(self.in_service, NODES)), 60, f"{HIERARCHY} in service")
-        if not self.in_service(node):
-            self.kage(node, "in-service", HIERARCHY, "--node", node)
-            self.wait_in_service(node)
-
     # Putting it to the test
 
     def sabotage(self, node: str, tag: str, action: str, shell: str) -> None:

@@ -137,7 +137,7 @@ def test_guardians_end_with_their_lab() -> None:
     host = HostState.now()
     with Cluster() as lab:
         lab.start()
-        lab.wait_in_service("db-01", 60)
+        lab.begin_on("db-01")
         pids = [pid for node in NODES for pid in lab.machines[node].everything()]
         assert all(len(_guardians(lab, node)) == 1 for node in NODES)
         directory = lab.directory

@@ -36,7 +36,7 @@ FAIL_OVER = """
 from tests.machines.lab import ClusterLab
 with ClusterLab({"cluster.preset": "fast"}) as lab:
     lab.start()
-    lab.wait_in_service("db-01")
+    lab.begin_on("db-01")
     lab.wait_until(lambda: lab.hierarchy("db-01").nodes["db-02"].eligible, 20, "db-02 eligible")
     lab.power_off("db-01")
     lab.wait_in_service("db-02")

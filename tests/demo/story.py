@@ -60,7 +60,7 @@ def tell(lab: ClusterLab, figures: Figures) -> None:
 def _begin(lab: ClusterLab, figures: Figures) -> Client:
     step("Two nodes, two networks, two availability zones, an arbiter: db-01 and db-02 start")
     lab.start()
-    lab.wait_in_service("db-01")
+    lab.begin_on("db-01")
     client = lab.start_client()
     lab.wait_until(lambda: client.working_since(0), WITHIN_S, "the client's writes are answered")
     fully_up(lab, "db-01")

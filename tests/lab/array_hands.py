@@ -136,8 +136,10 @@ def has_writes(state: ArrayState, name: str) -> bool:
 
 
 def is_idle(state: ArrayState) -> bool:
-    """Nothing is copied or compared, and no leg waits for it."""
-    return state.sync_action == "idle" and not any(member.is_recovering for member in state.members)
+    """Nothing is copied or compared, no leg waits for it, and md has counted those that are missing."""
+    in_sync = sum(member.in_sync for member in state.members)
+    counted = state.degraded == state.raid_disks - in_sync  # a copied leg is in sync a moment before
+    return state.sync_action == "idle" and counted and not any(m.is_recovering for m in state.members)
 
 
 async def main(text: str) -> None:

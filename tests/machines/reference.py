@@ -232,6 +232,14 @@ class ReferenceCluster(Lifetime, Generic[M]):
             lambda: self.in_service(node, hierarchy), within_s, f"{hierarchy} in service on {node}"
         )
 
+    def begin_on(self, node: str) -> None:
+        """Once it is in service, have it there: a machine that stands still at the start comes second."""
+        self.wait_until(lambda: any(map(self.in_service, NODES)), 60, f"{HIERARCHY} in service")
+        if not self.in_service(node):
+            self.wait_until(lambda: self.hierarchy(node).nodes[node].eligible, 30, f"{node} may run it")
+            self.kage(node, "in-service", HIERARCHY, "--node", node)
+            self.wait_in_service(node)
+
     def _told(self, node: str) -> str:
         """What a node last told of itself, in a line."""
         try:

@@ -38,7 +38,7 @@ async def holders_get_sigterm_first(place: Place) -> None:
     kit = place.tmpfs()
     await kit.restore()
     cleaned = place.folder / "cleaned"
-    script = f"trap 'touch {cleaned}; exit' TERM; echo; while :; do sleep 0.01; done"
+    script = f"trap 'touch {cleaned}; exit 0' TERM; echo; while :; do sleep 0.01; done"
     with place.holder(script) as polite:
         await kit.remove()
         assert polite.wait(10) == 0
