@@ -201,8 +201,8 @@ def test_a_target_whose_disk_takes_no_write_is_gone_on_without_once_the_voters_a
 ) -> None:
     """Whether the disk says so or not: md hears of no error, or it would decide by itself."""
     disk = calm.lab.guests[TARGET].data
-    wait_settled(calm)
     with calm.writing(SOURCE) as writes:
+        wait_settled(calm)  # while it is written to: md notes how far the legs go together with a write
         calm.ask(SOURCE, "voters", open=False)
         try:
             disk.trouble(trouble)
