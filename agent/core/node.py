@@ -43,7 +43,7 @@ from agent.core.ids import NEVER, HierarchyId, Instant, NodeId, later
 from agent.core.messages import Forward, Reply, VoteReply, VoteRequest
 from agent.core.mind import Mind, new_state, notice
 from agent.core.model import Cluster
-from agent.core.reconcile import forget_failures, reconcile, undisturbed_until
+from agent.core.reconcile import end, forget_failures, reconcile, undisturbed_until
 from agent.core.state import NodeState
 
 PAUSE_INTERVALS = 3  # this many heartbeat intervals without a step: the node itself was away
@@ -97,7 +97,8 @@ class Node:
         due = [soon, self._mind.liveness.next_deadline()]
         if (grant := self._mind.authority.next_deadline(state.stepped_at)) is not None:
             due.append(grant)
-        due += [by for each in state.hierarchies.values() if (by := each.harmless_by) is not None]
+        ends = [each.harmless_by for each in state.hierarchies.values()]
+        due += [by for by in ends if by is not None and by > state.stepped_at]  # else all is done that can be
         machines = self._mind.machines.values()
         due += [at for each in machines if (at := each.next_deadline(state.stepped_at)) is not None]
         return max(min(due), later(state.stepped_at, 1))
@@ -189,11 +190,14 @@ class Node:
         ]
 
     def _reconcile(self, at: Instant) -> list[Effect]:
-        """Decide about each hierarchy; an agent that is stopping leaves them as they are."""
+        """Decide about each hierarchy; an agent that is stopping only ends what it has no authority for."""
         effects = list[Effect]()
-        for name in self._mind.machines if not self.state.stopping else ():
-            self._mind.settle(name, at)
-            effects += reconcile(self._mind, name, at)
+        for name in self._mind.machines:
+            if self.state.stopping:
+                effects += end(self._mind, name, at)
+            else:
+                self._mind.settle(name, at)
+                effects += reconcile(self._mind, name, at)
         return effects
 
     def _hear_message(self, event: MessageHeard) -> list[Effect]:
@@ -229,13 +233,16 @@ class Node:
         return [notice(at, Kind.DEPARTING, Severity.WARNING, text)]
 
     def _stop(self, at: Instant) -> list[Effect]:
-        """The agent ends; applications go on. What is in progress is cut short and done again later."""
+        """The agent ends; applications go on. What is in progress is cut short and done again later.
+
+        But what must end because authority is gone goes on ending.
+        """
         self.state.stopping = True
         running = [
             life.running
             for each in self.state.hierarchies.values()
             for life in each.resources.values()
-            if life.running is not None and not life.running.cancelled
+            if each.harmless_by is None and life.running is not None and not life.running.cancelled
         ]
         for each in running:
             each.cancelled = True

@@ -29,8 +29,7 @@ def reconcile(mind: Mind, name: HierarchyId, at: Instant) -> list[Effect]:
     probing = machine.life.goal is Goal.PROBE and not machine.probed
     if machine.life.stuck:
         return machine.advance(at) if probing else []  # fencing: nothing else helps
-    left = mind.left_in_good_order(name)
-    if standing is Standing.NONE and mind.runs_on_authority(name) and not left:
+    if _must_end(mind, name, at):
         return _be_harmless(mind, machine, at)
     if probing:
         return machine.advance(at)
@@ -39,10 +38,19 @@ def reconcile(mind: Mind, name: HierarchyId, at: Instant) -> list[Effect]:
             return []
         case Standing.HELD:
             return _as_owner(mind, machine, at)
-        case Standing.NONE if left:  # nobody else may take it: come back to it without a touch
+        case Standing.NONE if mind.left_in_good_order(name):  # come back to it without a touch
             return mind.authority.seek(name, at)
         case Standing.NONE:
             return _without_authority(mind, machine, at)
+
+
+def end(mind: Mind, name: HierarchyId, at: Instant) -> list[Effect]:
+    """All that an agent that is stopping still does about a hierarchy: what runs without authority ends."""
+    machine = mind.machines[name]
+    if machine.is_down:
+        machine.life.harmless_by = None
+        mind.authority.let_go(name, at)
+    return _be_harmless(mind, machine, at) if _must_end(mind, name, at) and not machine.life.stuck else []
 
 
 def undisturbed_until(mind: Mind, name: HierarchyId, at: Instant) -> Instant:
@@ -220,6 +228,12 @@ def _without_authority(mind: Mind, machine: HierarchyMachine, at: Instant) -> li
     if machine.phase not in (Phase.STOPPED, Phase.PROBING):
         return effects
     return effects + _seek_if_ours(mind, machine, at)
+
+
+def _must_end(mind: Mind, name: HierarchyId, at: Instant) -> bool:
+    """Does it run here while others wait only so long for its end? What was left in good order may stay."""
+    over = mind.authority.standing(name, at) is Standing.NONE and mind.runs_on_authority(name)
+    return over and not mind.left_in_good_order(name)
 
 
 def _be_harmless(mind: Mind, machine: HierarchyMachine, at: Instant) -> list[Effect]:

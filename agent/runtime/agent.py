@@ -323,9 +323,7 @@ class Agent:
             text = "peers don't know what stays in service here: ending without a goodbye"
             self.tell(Kind.UNGUARDED, Severity.ALARM, text)
         else:
-            if (
-                self._fencing is None
-            ):  # a reboot ends the agent: peers must see it die, not leave in good order
+            if self._fencing is None:  # a reboot ends the agent: peers must see it die, not leave
                 await self.comm.goodbye()
         try:
             async with asyncio.timeout(LEAVE_LIMIT_S):

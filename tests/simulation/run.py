@@ -95,13 +95,15 @@ def _was_moved(world: World, name: HierarchyId, since: int) -> bool:
 def well(world: World, name: HierarchyId) -> bool:
     """In service on its owner and nowhere else; or held, and nowhere.
 
-    Not while a fence is on its way: a machine that came back meanwhile is struck all the same.
+    Not while a fence is on its way, or will be: a machine that came back meanwhile is struck all the same.
     """
-    if world.struck_by > world.now:
+    if world.struck_by >= world.now:
         return False
     agents = [each.agent for each in world.machines.values()]
     registers = [each.node.mind.authority.register(name) for each in agents if each is not None]
     if len(registers) < len(agents) or any(each != registers[0] for each in registers):
+        return False
+    if registers[0].suspects:
         return False
     running = [each.name for each in world.machines.values() if each.runs(name)]
     if registers[0].held:

@@ -47,6 +47,10 @@ ONCE_FAILED = {  # what was wrong, with the simulator unless it says so
     341_149: "the core's: an operator's wish overrode that the owner was stopped, whose services ran on",
     482_538: "the core's: a release that the store couldn't keep ended at a stroke what was granted since",
     589_174: "the core's: who lost its majority freed its voters while it was still stopping everything",
+    691_448: "the core's: an agent that was stopping went on with nothing, not even with ending what it must",
+    729_774: "a suspended machine's agent was stopped as well, and saw later how long it had been away",
+    770_996: "a suspect that had come back was fenced before it was heard, when all seemed to be well",
+    890_210: "the core's: who didn't hear the owner outbid it at once, without end, with a voter's help",
     322_317: "a switchback that begins late, when failures have timed out, was taken for a breakdown",
     108_028: "a machine that healing woke sent no heartbeats, and was fenced when all seemed to be well",
 }

@@ -251,7 +251,7 @@ class World:
             return
         self.counts["steps"] += 1
         if machine.unaware and machine.slept is agent:
-            machine.unaware = False
+            machine.unaware, machine.woke_at = False, self.now
         effects = agent.node.step(event)
         self.checkers.stepped(machine, agent, effects)
         for effect in effects:

@@ -83,7 +83,7 @@ def answered(seat: Seat, peer: NodeId, message: VoteReply, at: Instant) -> list[
 
 
 def yield_to(seat: Seat, at: Instant) -> None:
-    """Another candidate's term is higher."""
+    """Another's term is higher, a candidate's or an owner's: it isn't outbid at once."""
     seat.give_up(at)
     seat.pause(at, seat.table.grant_ms // 4)
 

@@ -238,17 +238,12 @@ class QuorumBased:
         if claim is not None and owning and claim.renewed and register.owner is None:
             return tenure.keep_on(seat, register, at)
         effects: list[Effect] = [seat.change(register)]
+        mine = owning and register.owner == self._me  # an earlier life of this node said so and forgot
+        if claim is not None and register.term >= claim.lease.term and not mine:
+            effects += _end(seat, claim, at)
         if register.owner is None and register.successor == self._me:
             seat.invited(at)
-        if claim is None or register.term < claim.lease.term or (owning and register.owner == self._me):
-            return effects  # an earlier life of this node said so and forgot, where it is the owner
-        owned = claim.stage is Stage.OWNING
-        seat.lapse()
-        if not owned:
-            seat.let_go(at)
-        text = f"{register.owner or 'nobody'} owns it since term {register.term}"
-        told = seat.tell(Kind.OWNERSHIP_LOST, at, text, Severity.ALARM)
-        return [*effects, told] if owned else effects
+        return effects
 
     def persisted(self, serial: int, at: Instant) -> list[Effect]:
         """Votes recorded by then are told, and counted."""
@@ -304,6 +299,16 @@ class QuorumBased:
                 seat.lease(claim).granted(peer, sent_at)
             elif said[1].vote.term >= claim.lease.term:
                 seat.lease(claim).refused(peer)
+
+
+def _end(seat: Seat, claim: Claim, at: Instant) -> list[Effect]:
+    """A term that isn't older has an owner, or had one: this claim is over."""
+    if claim.stage is not Stage.OWNING:
+        campaign.yield_to(seat, at)  # to an owner, too, that this node doesn't hear and others do
+        return []
+    seat.lapse()
+    text = f"{seat.register.owner or 'nobody'} owns it since term {seat.register.term}"
+    return [seat.tell(Kind.OWNERSHIP_LOST, at, text, Severity.ALARM)]
 
 
 def _is_at_hand(peer: PeerLife, incarnation: int, revision: int) -> bool:
