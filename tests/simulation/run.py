@@ -103,11 +103,11 @@ def well(world: World, name: HierarchyId) -> bool:
     registers = [each.node.mind.authority.register(name) for each in agents if each is not None]
     if len(registers) < len(agents) or any(each != registers[0] for each in registers):
         return False
-    if registers[0].suspects:
-        return False
     running = [each.name for each in world.machines.values() if each.runs(name)]
     if registers[0].held:
         return not running
+    if registers[0].suspects:
+        return False
     return running == world.serving(name) == world.holders(name) == [registers[0].owner]
 
 
