@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agent.core.ids import Instant
+from agent.core.ids import Instant, later
 from recovery_kits.mirror.answers import Pace, Stall
 from recovery_kits.mirror.link import Link
 from recovery_kits.mirror.place import Place
@@ -25,7 +25,10 @@ class Troubles:
         self._place, self._disk_ms = place, disk_ms
         self._stall, self._pace = Stall(LONGEST_GAP_MS), self._new_pace()
         self._dead_since: Instant | None = None
-        self._done_then = 0  # requests answered when the link died
+        self._looked_at: Instant | None = None
+        self._answered_at: Instant | None = None  # last, or when nobody had looked for a while
+        self._done = 0  # requests answered by the last look
+        self._done_then = 0  # and when the link died
         self._reconnected = False  # in the trouble that it has now
         self.ms = 0  # for how long it hasn't answered; 0: it does
         self.too_slow_ms = 0  # what an answer took when it was decided to do without it
@@ -72,13 +75,24 @@ class Troubles:
     def _silent_ms(self, now: Instant, link: Link, done: int) -> int:
         """Since the link died until something is answered again: a new connection alone is no answer.
 
-        Requests that only flush are in no counter while they wait, so a stall needn't be seen.
+        Requests that only flush are in no counter while they wait, so a stall needn't be seen: a link that
+        died of that was silent before, since its last answer or for as long as the kernel waits for one.
         """
+        answered_at = self._answered(now, done)
         if link.dead:
-            self._dead_since, self._done_then = self._dead_since or now, done
+            silent_since = max(answered_at, later(now, -link.user_timeout_ms))
+            self._dead_since, self._done_then = self._dead_since or silent_since, done
         elif done > self._done_then:
             self._dead_since = None
         return 0 if self._dead_since is None else now - self._dead_since + 1
+
+    def _answered(self, now: Instant, done: int) -> Instant:
+        """When it last answered something, as far as it was looked at."""
+        gap = self._looked_at is None or now - self._looked_at > LONGEST_GAP_MS
+        if gap or self._answered_at is None or done != self._done:
+            self._answered_at = now
+        self._looked_at, self._done = now, done
+        return self._answered_at
 
     def _new_pace(self) -> Pace:
         return Pace(LONGEST_GAP_MS, self._place.slow_after_ms)
