@@ -7,6 +7,7 @@ from agent.core.messages import BringInService
 from tests.simulation.witness import Witness, in_service
 
 SEED = 31  # two nodes and an arbiter, nothing replicated, no fencing
+STOPS = 28  # the same, guarded, and with on_authority_lost = "stop"
 
 
 def roles(world: Witness) -> tuple[NodeId, NodeId]:
@@ -48,3 +49,20 @@ def test_an_owner_that_forgot_its_release_and_was_granted_its_term_anew_goes_on(
     world.arbiter.heal()
     world.run(10 * grant_ms)  # whoever runs it twice is a Violation
     assert world.serving(name) == world.holders(name) == [owner]
+
+
+def test_an_agent_that_is_stopped_when_its_authority_is_over_ends_what_it_ran() -> None:
+    """Seed 691,448: it decided nothing more, and left that to the guardian, which resets the machine."""
+    world = in_service(STOPS)
+    name, grant_ms, (owner, _) = world.cluster.hierarchies[0].name, world.options.grant_ms, roles(world)
+    machine = world.machines[owner]
+    world.network.cuts.update(world.network.links)
+    world.arbiter.unreachable.add(owner)
+    machine.slow = 20  # so that it is still removing when its agent is told to stop
+    assert machine.agent is not None
+    life = machine.agent.node.state.hierarchies[name]
+    assert world.run_until(lambda: life.harmless_by is not None, within_ms=4 * grant_ms)
+    world.stop(owner)
+    assert world.run_until(lambda: not machine.runs(name), within_ms=world.cluster.stop_within_ms)
+    assert machine.powered
+    assert not world.counts["resets by the guardian"]
