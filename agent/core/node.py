@@ -45,6 +45,7 @@ from agent.core.mind import Mind, new_state, notice
 from agent.core.model import Cluster
 from agent.core.reconcile import end, forget_failures, reconcile, undisturbed_until
 from agent.core.state import NodeState
+from agent.core.states import Quorum
 
 PAUSE_INTERVALS = 3  # this many heartbeat intervals without a step: the node itself was away
 
@@ -259,14 +260,23 @@ class Node:
         return owned and (self.state.departing or not self._mind.machines[name].is_down)
 
     def _may_leave(self) -> bool:
-        """Does everybody know what stays in service here, so that nobody takes it over?"""
+        """Does everybody know what becomes of what ran here?
+
+        What stays in service, so that nobody takes it over; what doesn't, so that somebody does.
+        """
+        return all(map(self._may_leave_alone, self._mind.machines))
+
+    def _may_leave_alone(self, name: HierarchyId) -> bool:
         authority = self._mind.authority
-        return all(
-            authority.register(name).unattended and authority.agreed(name)
-            if self._runs_here(name)
-            else not self._mind.runs_on_authority(name)
-            for name in self._mind.machines
-        )
+        if self._runs_here(name):
+            return authority.register(name).unattended and authority.agreed(name)
+        return not self._mind.runs_on_authority(name) and not self._was_ended(name)
+
+    def _was_ended(self, name: HierarchyId) -> bool:
+        """Its authority is over, and all that ran; others take it from a node that is lost, not gone."""
+        authority, majority = self._mind.authority, self.state.cluster.quorum is Quorum.MAJORITY
+        ours = authority.register(name).owner == self.state.me
+        return majority and ours and authority.standing(name, self.state.stepped_at) is Standing.NONE
 
     def _notice_pause(self, at: Instant) -> list[Effect]:
         """Time that this node slept through is held against nobody else."""

@@ -320,7 +320,7 @@ class Agent:
             async with asyncio.timeout(AGREE_LIMIT_S):
                 await self._goodbye.wait()
         except TimeoutError:
-            text = "peers don't know what stays in service here: ending without a goodbye"
+            text = "peers don't know what becomes of what ran here: ending without a goodbye"
             self.tell(Kind.UNGUARDED, Severity.ALARM, text)
         else:
             if self._fencing is None:  # a reboot ends the agent: peers must see it die, not leave

@@ -127,7 +127,7 @@ class Link:
             place.port,
             place.tag,
             limit_s=limit_s,
-            user_timeout_ms=self.user_timeout_ms,
+            user_timeout_ms=self._user_timeout_ms,
             local=local,
             behind=self.behind,
         )
@@ -142,12 +142,12 @@ class Link:
         return session
 
     @property
-    def user_timeout_ms(self) -> int:
+    def _user_timeout_ms(self) -> int:
         """In so long a dead peer is noticed: in time to try another address."""
         return max(500, self._place.dead_after_ms * 2 // 5)
 
     def _detached(self, session: Session) -> socket.socket:
-        return session.detach(user_timeout_ms=self.user_timeout_ms)
+        return session.detach(user_timeout_ms=self._user_timeout_ms)
 
 
 def _connected(addresses: tuple[str, ...], port: int) -> str | None:

@@ -70,17 +70,18 @@ class Troubles:
 
     def attached(self) -> None:
         """It has a new device."""
-        self._dead_since = None
+        self._dead_since = self._answered_at = None
 
     def _silent_ms(self, now: Instant, link: Link, done: int) -> int:
         """Since the link died until something is answered again: a new connection alone is no answer.
 
-        Requests that only flush are in no counter while they wait, so a stall needn't be seen: a link that
-        died of that was silent before, since its last answer or for as long as the kernel waits for one.
+        Requests that only flush are in no counter while they wait, so a stall needn't be seen. A link that
+        died of one was silent before: since its last answer, or for as long as the kernel waits for one. That
+        an idle one wasn't can't be told; it keeps the better part of the time for another connection.
         """
         answered_at = self._answered(now, done)
         if link.dead:
-            silent_since = max(answered_at, later(now, -link.user_timeout_ms))
+            silent_since = max(answered_at, later(now, -self._place.dead_after_ms * 2 // 5))
             self._dead_since, self._done_then = self._dead_since or silent_since, done
         elif done > self._done_then:
             self._dead_since = None

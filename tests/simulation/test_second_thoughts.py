@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent.core.ids import NodeId
 from agent.core.messages import BringInService
 from tests.simulation.witness import Witness, in_service
@@ -51,18 +53,26 @@ def test_an_owner_that_forgot_its_release_and_was_granted_its_term_anew_goes_on(
     assert world.serving(name) == world.holders(name) == [owner]
 
 
-def test_an_agent_that_is_stopped_when_its_authority_is_over_ends_what_it_ran() -> None:
-    """Seed 691,448: it decided nothing more, and left that to the guardian, which resets the machine."""
+@pytest.mark.parametrize("heard", [False, True], ids=["parted", "heard"])
+def test_an_agent_that_is_stopped_when_its_authority_is_over_ends_what_it_ran(heard: bool) -> None:
+    """Seed 691,448: it decided nothing more, and left that to the guardian, which resets the machine.
+
+    And it says no goodbye: whoever has left in good order is waited for.
+    """
     world = in_service(STOPS)
-    name, grant_ms, (owner, _) = world.cluster.hierarchies[0].name, world.options.grant_ms, roles(world)
+    name, grant_ms, (owner, other) = world.cluster.hierarchies[0].name, world.options.grant_ms, roles(world)
     machine = world.machines[owner]
     world.network.cuts.update(world.network.links)
-    world.arbiter.unreachable.add(owner)
+    world.arbiter.unreachable.update({owner, other})
     machine.slow = 20  # so that it is still removing when its agent is told to stop
     assert machine.agent is not None
     life = machine.agent.node.state.hierarchies[name]
     assert world.run_until(lambda: life.harmless_by is not None, within_ms=4 * grant_ms)
+    if heard:
+        world.network.heal()
     world.stop(owner)
     assert world.run_until(lambda: not machine.runs(name), within_ms=world.cluster.stop_within_ms)
     assert machine.powered
     assert not world.counts["resets by the guardian"]
+    world.arbiter.heal()
+    assert world.run_until(lambda: world.serving(name) == [other], within_ms=20 * grant_ms)

@@ -43,7 +43,6 @@ PLACE = Place(
     slow_after_ms=500,
 )
 STEP_MS = 200
-USER_TIMEOUT_MS = PLACE.dead_after_ms * 2 // 5
 
 
 class FakeSession(Image):
@@ -123,7 +122,6 @@ class World:
         self.image: bytes | None = None  # behind a new connection; None: nobody answers
         self.index: int | None = 0
         self.dead, self.heard_all, self.address = False, True, "10.0.6.4"
-        self.user_timeout_ms = USER_TIMEOUT_MS
         self.cut = asyncio.Event()
         self.fail_hangs = self.deaf = self.full = False
         self.unshared = 0  # how often the leg's bitmap still lacks something

@@ -11,7 +11,7 @@ from recovery_kits.mirror.link import Link
 from recovery_kits.mirror.place import Place
 from recovery_kits.mirror.troubles import Troubles
 
-DEAD_AFTER_MS, USER_TIMEOUT_MS, LOOK_MS = 10_000, 4_000, 200
+DEAD_AFTER_MS, KERNEL_WAITS_MS, LOOK_MS = 10_000, 4_000, 200
 
 
 class Leg:
@@ -29,13 +29,15 @@ class Leg:
             self.look()
         return self._troubles.ms
 
+    def attached(self) -> None:
+        """It has a new device, which has answered nothing yet."""
+        self._troubles.attached()
+        self.done = 0
+
     def look(self) -> int:
         """Once, now."""
         link = SimpleNamespace(
-            answers=lambda: Answers(self.waiting, self.done),
-            dead=self.dead,
-            heard_all=True,
-            user_timeout_ms=USER_TIMEOUT_MS,
+            answers=lambda: Answers(self.waiting, self.done), dead=self.dead, heard_all=True
         )
         self._troubles.look(self.now, cast(Link, link), whole=True, excluded=False)
         return self._troubles.ms
@@ -44,10 +46,10 @@ class Leg:
 def test_a_flush_that_waits_is_seen_when_the_link_dies_of_it_and_counts_from_its_last_answer() -> None:
     leg = Leg()
     leg.pass_ms(5_000, answered_each=3)
-    assert leg.pass_ms(USER_TIMEOUT_MS - LOOK_MS) == 0  # a flush waits, which is in no counter
+    assert leg.pass_ms(KERNEL_WAITS_MS - LOOK_MS) == 0  # a flush waits, which is in no counter
     leg.dead = True
-    assert leg.pass_ms(LOOK_MS) == USER_TIMEOUT_MS + 1
-    assert leg.pass_ms(DEAD_AFTER_MS - USER_TIMEOUT_MS) == DEAD_AFTER_MS + 1
+    assert leg.pass_ms(LOOK_MS) == KERNEL_WAITS_MS + 1
+    assert leg.pass_ms(DEAD_AFTER_MS - KERNEL_WAITS_MS) == DEAD_AFTER_MS + 1
 
 
 def test_a_busy_link_that_dies_at_once_is_silent_since_then() -> None:
@@ -61,7 +63,15 @@ def test_an_idle_link_that_dies_was_silent_for_no_longer_than_the_kernel_waits()
     leg = Leg()
     leg.pass_ms(60_000)
     leg.dead = True
-    assert leg.look() == USER_TIMEOUT_MS + 1
+    assert leg.look() == KERNEL_WAITS_MS + 1
+
+
+def test_a_new_device_that_dies_at_once_was_not_silent_before() -> None:
+    leg = Leg()
+    leg.pass_ms(60_000)
+    leg.attached()
+    leg.dead = True
+    assert leg.pass_ms(LOOK_MS) == 1
 
 
 def test_time_in_which_nobody_looked_is_held_against_nobody() -> None:
