@@ -68,6 +68,7 @@ module "node" {
       address   = cidrhost(local.zones[each.value][purpose], 4)
     }
   ]
+  routes             = module.network.virtual_ip_routes
   security_group_ids = [aws_security_group.nodes.id]
   image_id           = local.image_id
   instance_type      = var.node_type

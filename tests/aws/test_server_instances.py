@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.aws_server import REGION, AwsServer
-from tests.aws_server.instances import BY_ATTACHMENT
 from tests.aws_server.world import IMAGE
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import InstanceNetworkInterfaceSpecificationTypeDef
 
 
 @pytest.fixture
@@ -34,14 +34,13 @@ def group_of(ec2: EC2Client, subnet: str, name: str) -> str:
     return ec2.create_security_group(GroupName=name, Description=name, VpcId=found["VpcId"])["GroupId"]
 
 
-def run(ec2: EC2Client, subnet: str, group: str) -> str:
-    primary = {"DeviceIndex": 0, "SubnetId": subnet, "Groups": [group]}
+def run(ec2: EC2Client, *interfaces: InstanceNetworkInterfaceSpecificationTypeDef) -> str:
     made = ec2.run_instances(
         ImageId=IMAGE,
         InstanceType="t3.medium",
         MinCount=1,
         MaxCount=1,
-        NetworkInterfaces=[primary],  # type: ignore[list-item]
+        NetworkInterfaces=[{"DeviceIndex": index, **each} for index, each in enumerate(interfaces)],
     )
     return made["Instances"][0]["InstanceId"]
 
@@ -50,7 +49,7 @@ def test_an_instance_s_groups_and_checks_are_those_of_its_first_interface(
     ec2: EC2Client, subnet: str
 ) -> None:
     one, two, three = (group_of(ec2, subnet, name) for name in ("one", "two", "three"))
-    instance = run(ec2, subnet, one)
+    instance = run(ec2, {"SubnetId": subnet, "Groups": [one]})
     second = ec2.create_network_interface(SubnetId=subnet, Groups=[two])["NetworkInterface"]
     ec2.attach_network_interface(
         NetworkInterfaceId=second["NetworkInterfaceId"], InstanceId=instance, DeviceIndex=1
@@ -67,28 +66,8 @@ def test_an_instance_s_groups_and_checks_are_those_of_its_first_interface(
     assert told() == ([three], [three], [two], False)
 
 
-def test_an_attachment_that_has_ended_is_told_of_once_more(ec2: EC2Client, subnet: str) -> None:
-    group = group_of(ec2, subnet, "one")
-    second = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
-    attachment = ec2.attach_network_interface(
-        NetworkInterfaceId=second, InstanceId=run(ec2, subnet, group), DeviceIndex=1
-    )["AttachmentId"]
-
-    def told() -> list[str]:
-        asked = [{"Name": BY_ATTACHMENT, "Values": [attachment]}]
-        found = ec2.describe_network_interfaces(Filters=asked)["NetworkInterfaces"]  # type: ignore[arg-type]
-        return [each["Attachment"]["Status"] for each in found]
-
-    assert told() == ["attached"]
-    ec2.detach_network_interface(AttachmentId=attachment)
-    (found,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[second])["NetworkInterfaces"]
-    assert "Attachment" not in found
-    assert told() == ["detached"]
-    assert told() == []
-
-
 def test_what_was_made_with_an_instance_goes_with_it_and_nothing_else(ec2: EC2Client, subnet: str) -> None:
-    instance = run(ec2, subnet, group_of(ec2, subnet, "one"))
+    instance = run(ec2, {"SubnetId": subnet, "Groups": [group_of(ec2, subnet, "one")]})
     second = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
     ec2.attach_network_interface(NetworkInterfaceId=second, InstanceId=instance, DeviceIndex=1)
     address = ec2.allocate_address(Domain="vpc")["AllocationId"]
@@ -98,3 +77,17 @@ def test_what_was_made_with_an_instance_goes_with_it_and_nothing_else(ec2: EC2Cl
     ec2.delete_nat_gateway(NatGatewayId=gateway)
     (left,) = ec2.describe_network_interfaces()["NetworkInterfaces"]
     assert left["NetworkInterfaceId"] == second
+
+
+def test_interfaces_that_an_instance_was_given_are_free_when_it_is_gone(ec2: EC2Client, subnet: str) -> None:
+    given = [ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"] for _ in range(2)]
+    one, two = (each["NetworkInterfaceId"] for each in given)
+    instance = run(ec2, {"NetworkInterfaceId": one}, {"NetworkInterfaceId": two})
+    ec2.terminate_instances(InstanceIds=[instance])
+    left = ec2.describe_network_interfaces()["NetworkInterfaces"]
+    assert len(left) == len(given)
+    for each in left:
+        assert each["Status"] == "available"
+        assert "Attachment" not in each
+    (told,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"]
+    assert told["State"]["Name"] == "terminated"

@@ -15,8 +15,6 @@ from moto.ec2.models.elastic_network_interfaces import NetworkInterfaceBackend
 from moto.ec2.responses.elastic_ip_addresses import ElasticIPAddresses
 from moto.ec2.responses.elastic_network_interfaces import ElasticNetworkInterfaces
 
-from tests.aws_server.instances import pop_ended
-
 BY_ADDRESS = "addresses.private-ip-address"
 _moto_assign = ElasticNetworkInterfaces.assign_private_ip_addresses
 _moto_associate = ElasticIPAddresses.associate_address
@@ -55,8 +53,6 @@ def _assign(response: Any) -> Any:
 def _enis(backend: Any, eni_ids: Any = None, filters: Any = None) -> Any:
     """Found by any of their addresses; each address tells of the Elastic IP that leads to it."""
     filters = dict(filters or {})
-    if ended := list(pop_ended(backend, filters)):
-        return ended
     wanted = filters.pop(BY_ADDRESS, None)
     found = _moto_enis(backend, eni_ids, filters)
     for eni in found:

@@ -1,8 +1,6 @@
 """Instances and ENIs: what an instance and its first ENI share on AWS is kept once, by the ENI, where moto
-has two copies; an ENI that was made with an instance or a NAT gateway goes with it, unless told otherwise.
-
-An attachment that has ended is told of once more, as detached: Terraform's provider waits for that word, and
-without it for two and a half minutes. AWS's API has the word; whether AWS says it in time is not shown here.
+has two copies; an ENI that was made with an instance or a NAT gateway goes with it, unless told otherwise;
+and one that stays is free when its instance is gone.
 
 Patches moto's classes for the whole process; written against moto 5.2.
 """
@@ -16,47 +14,19 @@ from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.nat_gateways import NatGatewayBackend
 
-BY_ATTACHMENT = "attachment.attachment-id"
-_moto_detach = Instance.detach_eni
 _moto_delete_nat = NatGatewayBackend.delete_nat_gateway
 _moto_prepare = Instance.prep_nics
+_moto_terminate = Instance.terminate
 
 
 def patches() -> Iterator[tuple[type, str, object]]:
     """Class, name, and what belongs there."""
     yield Instance, "security_groups", property(_groups, _set_groups)
     yield Instance, "source_dest_check", property(_checks, _set_check)
-    yield Instance, "detach_eni", _detach
     yield Instance, "prep_nics", _prepare
+    yield Instance, "terminate", _terminate
     yield NatGatewayBackend, "delete_nat_gateway", _delete_nat
     yield NetworkInterface, "group_set", property(lambda eni: eni._group_set)
-
-
-def pop_ended(backend: Any, filters: dict[str, Any]) -> Iterator[Any]:
-    """The ENI of the attachment that is asked about, with that attachment, once after its end."""
-    for eni in backend.enis.values():
-        ended = vars(eni).get("ended")
-        if ended and ended.attachment_id in filters.get(BY_ATTACHMENT, []):
-            eni.ended = None
-            yield _make_detached(eni, ended)
-
-
-class _Detached(NetworkInterface):
-    """An ENI as it is told of with an attachment that has ended."""
-
-    attachment: Any = None
-
-    def __init__(self, eni: Any, attachment: Any) -> None:
-        vars(self).update(vars(eni), attachment=attachment)
-
-
-_make_detached: Any = _Detached  # abstract by its types, as is what moto makes itself
-
-
-def _detach(instance: Any, eni: Any) -> None:
-    eni.ended = eni.attachment
-    eni.ended.status = "detached"
-    _moto_detach(instance, eni)
 
 
 def _prepare(instance: Any, wanted: list[dict[str, Any]], *args: Any, **kwargs: Any) -> None:
@@ -68,6 +38,15 @@ def _prepare(instance: Any, wanted: list[dict[str, Any]], *args: Any, **kwargs: 
     }
     for index in instance.nics.keys() - kept:
         instance.nics[index].delete_on_termination = True
+
+
+def _terminate(instance: Any) -> Any:
+    before, known = _moto_terminate(instance), dict(instance.nics)
+    for eni in known.values():
+        if not eni.delete_on_termination:
+            instance.detach_eni(eni)
+    instance.nics = known  # by them moto goes on telling what addresses it had
+    return before
 
 
 def _delete_nat(backend: Any, name: str) -> Any:

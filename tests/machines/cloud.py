@@ -23,7 +23,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from tests.aws_server import REGION, AwsServer, Control, World, reference_world
 from tests.aws_server.app import AwsApp
 from tests.machines.network import METADATA_ADDRESS
-from tests.machines.router import Router, targets
+from tests.machines.router import Router, running, targets
 
 ADDRESS, PORT = "10.0.0.2", 4566
 FIRST_METADATA_PORT = 8001
@@ -69,6 +69,10 @@ class Cloud(Control):
         """Route table id -> destination -> ENI id; "" for a route that points nowhere."""
         found: dict[str, dict[str, str]] = self._ask("routes")
         return found
+
+    def running(self) -> set[str]:
+        """The ids of the instances that run."""
+        return set(self._ask("running"))
 
     def _ask(self, name: str, body: Sequence[Any] | dict[str, Any] | None = None) -> Any:
         connection = http.client.HTTPConnection("localhost", timeout=ANSWER_LIMIT_S)
@@ -152,6 +156,7 @@ def main() -> None:
         app._controls["/_test/world"] = furniture.answer
         app._controls["/_test/router"] = lambda _body: _follow(app, router)
         app._controls["/_test/routes"] = lambda _body: targets(furniture.world)
+        app._controls["/_test/running"] = lambda _body: running(REGION)
         local = make_server(f"unix://{path}", 0, app, threaded=True, request_handler=_Quiet)
         threading.Thread(target=local.serve_forever, daemon=True).start()
         signal.sigwait(stop)

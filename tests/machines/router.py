@@ -114,3 +114,15 @@ def targets(world: World) -> dict[str, dict[str, str]]:
                 if route.destination_cidr_block and not route.local
             }
     return found
+
+
+def running(region: str) -> list[str]:
+    """The ids of the instances that run, in moto."""
+    backends = [account[region] for account in list(ec2_backends.values())]
+    return [
+        each.id
+        for backend in backends
+        for reservation in list(backend.reservations.values())
+        for each in list(reservation.instances)
+        if each.state == "running"
+    ]

@@ -13,7 +13,7 @@ import base64
 import gzip
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.aws_server.world import DESTINATION, WorldInterface, WorldNode
 from tests.cluster.cluster import Cluster
 from tests.machines import cloud
 from tests.machines.lab import NODES
+from tests.machines.machine import wait_until
 from tests.machines.settings import Settings
 from tests.terraform import tool
 
@@ -119,13 +120,29 @@ class TerraformLab(Cluster):
         found: dict[str, Any] = yaml.safe_load(gzip.decompress(base64.b64decode(packed)))
         return found
 
-    def terraform(self, *arguments: str) -> str:
+    def destroy(self) -> str:
+        """Take everything away; a machine whose instance stands still has no power from then on."""
+        return self.terraform("destroy", "-auto-approve", meanwhile=self._cut_power)
+
+    def _cut_power(self) -> None:
+        running = self.cloud.running()
+        for node in self.world.nodes:
+            if node.instance_id not in running:
+                self.power_off(node.name)
+
+    def terraform(self, *arguments: str, meanwhile: Callable[[], None] = lambda: None) -> str:
         """Run it within the VPC, where the test server is; what it printed."""
         log = f"terraform-{arguments[0]}.log"
         (self.logs / log).unlink(missing_ok=True)
         env = tool.SETTINGS | AT_ONCE
         process = self.vpc.spawn(*tool.command(self.folder, *arguments), log=log, env=env)
-        code = process.wait(APPLY_LIMIT_S)
+
+        def ended() -> bool:
+            meanwhile()
+            return not process.running
+
+        wait_until(ended, APPLY_LIMIT_S, log, every_s=0.1)
+        code = process.wait(1)
         if code != 0:
             raise tool.TerraformFailed(f"{' '.join(arguments)}: exit {code}\n{tool.tail(process.log)}")
         return process.log.read_text()

@@ -25,6 +25,11 @@ output "app_route_table_ids" {
   value       = { for key, each in aws_route_table.app : key => each.id }
 }
 
+output "virtual_ip_routes" {
+  description = "The ids of the routes to the virtual IP. Agents make one again that is missing: each node's `routes`."
+  value       = [for each in aws_route.virtual_ip : each.id]
+}
+
 output "public_route_table_id" {
   description = "The route table of the NAT gateways' subnets."
   value       = aws_route_table.public.id

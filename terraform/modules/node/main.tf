@@ -1,17 +1,46 @@
 # One node: an instance with two network interfaces and an encrypted volume for its copy of the data.
 
+locals {
+  interface_ids = [aws_network_interface.first.id, aws_network_interface.second.id]
+}
+
+# Interfaces of their own, not the instance's: routes may lead to the first before the instance is there, and after it.
+resource "aws_network_interface" "first" {
+  description       = "${var.cluster} ${var.name}: clients, first comm path"
+  subnet_id         = var.interfaces[0].subnet_id
+  private_ips       = [var.interfaces[0].address]
+  security_groups   = var.security_group_ids
+  source_dest_check = false # it takes packets for the virtual IP, which isn't an address of its own
+  tags              = { Name = "${var.cluster}-${var.name}-0" }
+}
+
+resource "aws_network_interface" "second" {
+  description     = "${var.cluster} ${var.name}: replication, second comm path"
+  subnet_id       = var.interfaces[1].subnet_id
+  private_ips     = [var.interfaces[1].address]
+  security_groups = var.security_group_ids
+  tags            = { Name = "${var.cluster}-${var.name}-1" }
+}
+
 resource "aws_instance" "this" {
   # checkov:skip=CKV_AWS_126:The agents put figures of their own each minute; EC2's in finer steps cost and tell nothing of the cluster.
-  ami                    = var.image_id
-  instance_type          = var.instance_type
-  subnet_id              = var.interfaces[0].subnet_id
-  private_ip             = var.interfaces[0].address
-  vpc_security_group_ids = var.security_group_ids
-  iam_instance_profile   = aws_iam_instance_profile.this.name
-  source_dest_check      = false # it takes packets for the virtual IP, which isn't an address of its own
-  ebs_optimized          = true
-  user_data_base64       = base64gzip(local.user_data)
-  tags                   = { Name = "${var.cluster}-${var.name}" }
+  ami                  = var.image_id
+  instance_type        = var.instance_type
+  iam_instance_profile = aws_iam_instance_profile.this.name
+  ebs_optimized        = true
+  user_data_base64     = base64gzip(local.user_data)
+  tags                 = { Name = "${var.cluster}-${var.name}" }
+
+  # An agent makes a route again that is missing: none is taken away while it runs.
+  depends_on = [var.routes]
+
+  dynamic "network_interface" {
+    for_each = local.interface_ids
+    content {
+      device_index         = network_interface.key
+      network_interface_id = network_interface.value
+    }
+  }
 
   metadata_options {
     http_endpoint               = "enabled"
@@ -36,21 +65,6 @@ resource "aws_instance" "this" {
       error_message = "user data has 16 KiB at most once it is packed: let a package bring the larger files."
     }
   }
-}
-
-# The second comm path.
-resource "aws_network_interface" "second" {
-  description     = "${var.cluster} ${var.name}: replication, second comm path"
-  subnet_id       = var.interfaces[1].subnet_id
-  private_ips     = [var.interfaces[1].address]
-  security_groups = var.security_group_ids
-  tags            = { Name = "${var.cluster}-${var.name}-1" }
-}
-
-resource "aws_network_interface_attachment" "second" {
-  instance_id          = aws_instance.this.id
-  network_interface_id = aws_network_interface.second.id
-  device_index         = 1
 }
 
 resource "aws_ebs_volume" "data" {

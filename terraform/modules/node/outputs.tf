@@ -5,7 +5,7 @@ output "instance_id" {
 
 output "interface_ids" {
   description = "The network interfaces, the one that the virtual IP is led to first."
-  value       = [aws_instance.this.primary_network_interface_id, aws_network_interface.second.id]
+  value       = local.interface_ids
 }
 
 output "data_disk" {

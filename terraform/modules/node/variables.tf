@@ -40,6 +40,12 @@ variable "interfaces" {
   }
 }
 
+variable "routes" {
+  description = "The ids of the routes to the virtual IP: they are there before the instance, and go after it."
+  type        = list(string)
+  default     = []
+}
+
 variable "security_group_ids" {
   description = "The security groups of both interfaces."
   type        = list(string)

@@ -38,7 +38,9 @@ async def holders_get_sigterm_first(place: Place) -> None:
     kit = place.tmpfs()
     await kit.restore()
     cleaned = place.folder / "cleaned"
-    script = f"trap 'touch {cleaned}; exit 0' TERM; echo; while :; do sleep 0.01; done"
+    os.mkfifo(place.folder / "never")
+    # No child of its own: one within the mount would be a holder, too, and the shell would tell of its end.
+    script = f"trap ': >{cleaned}; exit 0' TERM; echo; read _ <>{place.folder}/never"
     with place.holder(script) as polite:
         await kit.remove()
         assert polite.wait(10) == 0

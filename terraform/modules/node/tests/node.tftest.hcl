@@ -40,7 +40,7 @@ run "a_node" {
     error_message = "IMDSv2 is required, and answers reach the host alone."
   }
   assert {
-    condition     = aws_instance.this.source_dest_check == false
+    condition     = aws_network_interface.first.source_dest_check == false
     error_message = "The first interface takes packets for the virtual IP."
   }
   assert {
@@ -48,7 +48,13 @@ run "a_node" {
     error_message = "Both volumes are encrypted."
   }
   assert {
-    condition     = aws_network_interface_attachment.second.device_index == 1 && toset(aws_network_interface.second.private_ips) == toset(["10.0.12.4"])
+    condition = {
+      for each in aws_instance.this.network_interface : each.device_index => each.network_interface_id
+    } == { 0 = aws_network_interface.first.id, 1 = aws_network_interface.second.id }
+    error_message = "It has both interfaces from the start."
+  }
+  assert {
+    condition     = toset(aws_network_interface.second.private_ips) == toset(["10.0.12.4"])
     error_message = "The second comm path is another interface."
   }
   assert {
