@@ -17,7 +17,7 @@ from recovery_kits.filesystem.device import FilesystemParameters
 from recovery_kits.filesystem.mounts import on_top, read_mounts
 from tests.kits.fakes import tools
 
-DEAF = "trap '' TERM; echo; while :; do sleep 0.1; done"
+DEAF = "trap '' TERM; echo; exec sleep 600"  # a child would be a holder, too, and a shell tells of its end
 Scenario = Callable[["Place"], Coroutine[None, None, None]]
 SCENARIOS: dict[str, Scenario] = {}
 
