@@ -17,7 +17,7 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 
 QUIET_S = 0.3  # a file is read once nothing happened to it for so long
 
-_CHANGES = frozenset({"created", "modified", "moved", "closed"})  # reading it makes others
+_READING = frozenset({"opened", "closed_no_write"})  # whatever else is told may be a change
 
 
 class ConfigWatch:
@@ -64,7 +64,7 @@ class _Handler(FileSystemEventHandler):
                 self._watches[directory] = self._observer.schedule(self, str(directory))
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type not in _CHANGES:
+        if event.event_type in _READING:
             return
         before, self._seen = self._seen, self._look()
         if self._seen is not None and self._seen != before:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -307,8 +308,19 @@ async def test_what_happens_beside_the_file_is_no_change(tmp_path: Path) -> None
             path.read_text()
         path.write_text("1")
         await watched.until_called()
-        other.write_text("again")
-        os.utime(path)  # touched: worth a look; the reloader compares what it says
+
+
+@pytest.mark.parametrize("touch", [os.utime, partial(os.chmod, mode=0o400)])
+@on_loop
+async def test_a_file_whose_times_or_mode_alone_changed_is_worth_a_look(
+    tmp_path: Path, touch: Callable[[Path], None]
+) -> None:
+    """A key file that was refused because others may read it is mended by chmod alone."""
+    path = tmp_path / "cluster.key"
+    path.write_text("0")
+    watched = Watched(path)
+    with watched.watch:
+        touch(path)
         await watched.until_called()
 
 
