@@ -3,7 +3,8 @@
 Invariants:
 - a process is what /proc says it is now, never what a file remembers: no recycled pid is believed;
 - only what was looked at is signalled: a pidfd is taken first, the look comes after;
-- a process that is ending has lost its command line, and may still write: it counts as anybody's.
+- a process that is ending has lost its command line, and may still write: it counts as anybody's;
+- one that is being executed has none yet, and is looked at again: it may be another leg's.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ LISTENER = Path(listener.__file__)
 FLAGS = ("-I", "-S")  # of the interpreter
 _PROC = Path("/proc")
 _LOOK_S = 10.0  # for reading /proc; it takes milliseconds
+_EXEC_S, _EXEC_PAUSE_S = 1.0, 0.001  # an exec is through at once, unless its program is read from a slow disk
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Serving:
     """A listener, or a client's server."""
 
     pid: int
-    directory: Path | None  # of its export; None: it is ending, and nothing tells any more
+    directory: Path | None  # of its export; None: nothing tells, it is ending
     listens: str | None = None  # the text of the export, where it is a listener
 
 
@@ -82,7 +85,17 @@ async def _gone(pidfd: int) -> None:
 
 def _everything() -> list[Serving]:
     pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdecimal()]
-    return [found for pid in pids if (found := _look(pid)) is not None]
+    until = time.monotonic() + _EXEC_S
+    return [found for pid in pids if (found := _settled(pid, until)) is not None]
+
+
+def _settled(pid: int, until: float) -> Serving | None:
+    """What this process is, when an exec that is under way is through; a stuck one counts as ending."""
+    found = _look(pid)
+    while found is not None and found.directory is None and _executes(pid) and time.monotonic() < until:
+        time.sleep(_EXEC_PAUSE_S)
+        found = _look(pid)
+    return found
 
 
 def _look(pid: int) -> Serving | None:
@@ -91,7 +104,8 @@ def _look(pid: int) -> Serving | None:
         argv = os.fsdecode((_PROC / str(pid) / "cmdline").read_bytes()).split("\0")[:-1]
         if not argv:
             name, state = _stat(pid)
-            return Serving(pid, None) if name == PROGRAM and state not in "ZX" else None
+            ends = name == PROGRAM and state not in "ZX"
+            return Serving(pid, None) if ends or _executes(pid) else None
     except OSError:  # it has just ended
         return None
     match argv:
@@ -100,6 +114,14 @@ def _look(pid: int) -> Serving | None:
         case [program, "-s", "-P", file, *_] if Path(program).name == PROGRAM:
             return Serving(pid, Path(file).parent)
     return None
+
+
+def _executes(pid: int) -> bool:
+    """Whether its program is the server's. From an exec's first step on, until it ends: then it has none."""
+    try:
+        return (_PROC / str(pid) / "exe").readlink().name == PROGRAM
+    except OSError:
+        return False
 
 
 def _stat(pid: int) -> tuple[str, str]:
